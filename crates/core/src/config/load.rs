@@ -1,0 +1,183 @@
+//! From the text of a pipeline file to a pipeline, or to every problem that it has.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{BuildCx, Problem, Table, nearest, variables};
+use crate::Kind;
+use crate::engine::{Misfit, Pipeline};
+use crate::registry;
+use crate::stage::Stage;
+
+/// A pipeline that has been read, built and folded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// The kind after each stage.
+    pub kinds: Vec<Kind>,
+}
+
+/// Reads a pipeline file. `set` fills its `${name}`s. Pure but for reading secrets.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Problem>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<_> = errors.iter().map(syntax).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut root = root.into_inner();
+    variables::fill(&mut root, set, &mut problems);
+    let name = take_name(&mut root, &mut problems);
+    let stages = take_stages(&mut root, &mut problems);
+    let mut cx = BuildCx::new(&mut problems);
+    add_resources(root, &mut cx);
+    let built: Vec<_> = stages.into_iter().map(|(picked, table)| build(picked, table, &mut cx)).collect();
+    cx.build_rest();
+    finish(name, built, problems)
+}
+
+fn syntax(error: &toml::de::Error) -> Problem {
+    let message = error.message().trim().replace('\n', ", ");
+    match error.span() {
+        Some(span) => Problem::at(span, message),
+        None => Problem::of_all(message),
+    }
+}
+
+fn take_name(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+    let Some(value) = root.remove("name") else {
+        problems.push(Problem::of_all("the file has no `name`").hint("begin it with `name = \"…\"`"));
+        return None;
+    };
+    let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match value.get_ref().as_str() {
+        Some(name) if !name.is_empty() && name.chars().all(safe) => Some(name.to_owned()),
+        _ => {
+            problems.push(Problem::at(value.span(), "a name is made of letters, digits, `-` and `_`"));
+            None
+        }
+    }
+}
+
+type Picked = Spanned<String>;
+
+fn take_stages<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> Vec<(Picked, Table<'i>)> {
+    let Some(value) = root.remove("stage") else {
+        problems.push(Problem::of_all("the file has no `[[stage]]`"));
+        return vec![];
+    };
+    let span = value.span();
+    let DeValue::Array(values) = value.into_inner() else {
+        problems.push(Problem::at(span, "stages are written as `[[stage]]` tables"));
+        return vec![];
+    };
+    values.into_iter().filter_map(|value| take_stage(value, problems)).collect()
+}
+
+fn take_stage<'i>(value: Spanned<DeValue<'i>>, problems: &mut Vec<Problem>) -> Option<(Picked, Table<'i>)> {
+    let span = value.span();
+    let DeValue::Table(mut entries) = value.into_inner() else {
+        problems.push(Problem::at(span, "stages are written as `[[stage]]` tables"));
+        return None;
+    };
+    let picked = entries.remove("use").and_then(|value| {
+        let text = value.get_ref().as_str().map(str::to_owned);
+        text.map(|text| Spanned::new(value.span(), text))
+    });
+    match picked {
+        Some(picked) => Some((picked.clone(), Table::new(entries, picked.span()))),
+        None => {
+            let problem = Problem::at(span, "the stage has no `use`, or it is not a string");
+            problems.push(problem.hint("`use = \"…\"` picks the plugin; `reseed stages` lists them"));
+            None
+        }
+    }
+}
+
+fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
+    let mut known: Vec<_> = registry::resources().iter().map(|plugin| plugin.table).collect();
+    known.dedup();
+    for (table, value) in root {
+        let name = table.get_ref().to_string();
+        let span = value.span();
+        match value.into_inner() {
+            _ if !known.contains(&name.as_str()) => {
+                let mut all = known.clone();
+                all.extend(["name", "stage"]);
+                cx.problem(Problem::at(table.span(), format!("unknown key `{name}`")).hint(nearest(&name, &all)));
+            }
+            DeValue::Table(entries) => entries.into_iter().for_each(|(key, value)| match value.into_inner() {
+                DeValue::Table(entries) => cx.add(&name, key.get_ref(), Table::new(entries, key.span())),
+                _ => cx.problem(Problem::at(key.span(), format!("`{name}.{}` is not a table", key.get_ref()))),
+            }),
+            _ => cx.problem(Problem::at(span, format!("`{name}` is not a table"))),
+        }
+    }
+}
+
+type BuiltStage = (Range<usize>, Option<Arc<dyn Stage>>);
+
+fn build(picked: Picked, table: Table<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
+    let plugins = registry::stages();
+    let stage = match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
+        Some(plugin) => (plugin.build)(table, cx),
+        None => {
+            let known: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
+            let problem = Problem::at(picked.span(), format!("there is no stage `{}`", picked.get_ref()));
+            cx.problem(problem.hint(nearest(picked.get_ref(), &known)));
+            None
+        }
+    };
+    (picked.span(), stage)
+}
+
+/// Folds the longest run of stages that could be built, so that misfits are told with the rest.
+fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Problem>) -> Result<Loaded, Vec<Problem>> {
+    let spans: Vec<_> = built.iter().map(|(span, _)| span.clone()).collect();
+    let whole = built.iter().all(|(_, stage)| stage.is_some());
+    let stages = built.into_iter().map_while(|(_, stage)| stage).collect();
+    let pipeline = Pipeline::new(name.clone().unwrap_or_default(), stages);
+    let folded = pipeline.fold();
+    match folded {
+        Ok(kinds) if whole && problems.is_empty() => return Ok(Loaded { pipeline, kinds }),
+        Ok(_) => {}
+        Err(misfits) => {
+            let told = misfits.into_iter().filter(|misfit| whole || !matches!(misfit, Misfit::End { .. }));
+            problems.extend(told.map(|misfit| misfit_problem(&pipeline, &spans, misfit)));
+        }
+    }
+    problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    Err(problems)
+}
+
+fn misfit_problem(pipeline: &Pipeline, spans: &[Range<usize>], misfit: Misfit) -> Problem {
+    let stage = |index: usize| pipeline.stages()[index].name().to_owned();
+    match misfit {
+        Misfit::Kind { index, mismatch } => {
+            let (name, takes, given) = (stage(index), &mismatch.takes, &mismatch.given);
+            let problem = Problem::at(spans[index].clone(), format!("{name} takes {takes}, but is given {given}"));
+            let problem = match index.checked_sub(1) {
+                Some(before) => problem.related(spans[before].clone(), format!("gives {given}")),
+                None => problem,
+            };
+            Problem { hint: mismatch.hint.clone(), ..problem }
+        }
+        Misfit::Claim { indexes: (first, second), claim } => {
+            let what = format!("{} {} on {}", claim.what, claim.name, claim.host);
+            let text = format!("{} and {} both claim {what}", stage(first), stage(second));
+            Problem::at(spans[second].clone(), text).related(spans[first].clone(), "claimed here first")
+        }
+        Misfit::End { kind } => {
+            let text = format!("the pipeline ends with {kind}, which is of no use to anyone");
+            let last = spans.last().cloned().unwrap_or_default();
+            Problem::at(last, text).hint("end it with a stage that gives a standby, a dataset or staged streams")
+        }
+    }
+}

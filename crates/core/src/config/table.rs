@@ -1,0 +1,111 @@
+//! One table of a pipeline file, read into a type with every problem at its place.
+
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::{BuildCx, Problem, nearest};
+
+/// A table whose `use` has been taken off.
+#[derive(Debug, Clone)]
+pub struct Table<'i> {
+    entries: DeTable<'i>,
+    span: Range<usize>,
+}
+
+impl<'i> Table<'i> {
+    /// A table that stands at `span`, which problems of the whole table point at.
+    pub(super) fn new(entries: DeTable<'i>, span: Range<usize>) -> Self {
+        Self { entries, span }
+    }
+
+    /// Where the table is named.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Takes a string entry off the table.
+    pub(super) fn take_str(&mut self, key: &str) -> Option<Spanned<String>> {
+        let value = self.entries.get(key)?;
+        let text = Spanned::new(value.span(), value.get_ref().as_str()?.to_owned());
+        self.entries.remove(key);
+        Some(text)
+    }
+
+    /// Reads the table into a type. A problem in one entry does not hide those in others: the
+    /// entry is set aside and the rest is read again.
+    pub(crate) fn read<C: DeserializeOwned>(mut self, cx: &mut BuildCx<'_>) -> Option<C> {
+        let mut set_aside: Vec<String> = Vec::new();
+        loop {
+            let value = Spanned::new(self.span.clone(), DeValue::Table(self.entries.clone()));
+            let error = match C::deserialize(ValueDeserializer::from(value)) {
+                Ok(config) => return set_aside.is_empty().then_some(config),
+                Err(error) => error,
+            };
+            let missing = quoted(error.message(), "missing field ");
+            if missing.as_ref().is_some_and(|field| set_aside.contains(field)) {
+                return None;
+            }
+            let span = error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| self.span.clone());
+            cx.problem(explain(error.message(), span.clone()));
+            match self.remove_entry_at(&span) {
+                Some(key) if missing.is_none() => set_aside.push(key),
+                _ => return None,
+            }
+        }
+    }
+
+    fn remove_entry_at(&mut self, span: &Range<usize>) -> Option<String> {
+        let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+        let entry = self.entries.iter().find(|(key, value)| holds(key.span()) || holds(value.span()));
+        let key = entry.map(|(key, _)| key.get_ref().to_string())?;
+        self.entries.remove(key.as_str());
+        Some(key)
+    }
+}
+
+/// The name in back-quotes after `prefix`.
+fn quoted(message: &str, prefix: &str) -> Option<String> {
+    let rest = message.strip_prefix(prefix)?.strip_prefix('`')?;
+    rest.split_once('`').map(|(name, _)| name.to_owned())
+}
+
+/// What serde says, in the words of someone who edits a file.
+fn explain(message: &str, span: Range<usize>) -> Problem {
+    let message = message.trim();
+    if let Some(wrong) = quoted(message, "unknown field ") {
+        let problem = Problem::at(span, format!("unknown key `{wrong}`"));
+        return problem.hint(nearest(&wrong, &expected(message)));
+    }
+    if let Some(wrong) = quoted(message, "unknown variant ") {
+        let problem = Problem::at(span, format!("`{wrong}` is not one of the choices here"));
+        return problem.hint(nearest(&wrong, &expected(message)));
+    }
+    if let Some(missing) = quoted(message, "missing field ") {
+        return Problem::at(span, format!("the key `{missing}` is missing"));
+    }
+    match message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        Some((given, wanted)) => {
+            Problem::at(span, format!("this is {}, but {} belongs here", article(given), article(wanted)))
+        }
+        None => Problem::at(span, message.to_owned()),
+    }
+}
+
+fn article(thing: &str) -> String {
+    let bare = ["a ", "an ", "the ", "any ", "one "].iter().all(|article| !thing.starts_with(article));
+    let vowel = thing.starts_with(['a', 'e', 'i', 'o']);
+    match (bare, vowel) {
+        (true, true) => format!("an {thing}"),
+        (true, false) => format!("a {thing}"),
+        _ => thing.to_owned(),
+    }
+}
+
+/// The names in back-quotes after `expected`.
+fn expected(message: &str) -> Vec<&str> {
+    let list = message.split_once(", expected ").map(|(_, list)| list).unwrap_or_default();
+    list.split('`').skip(1).step_by(2).collect()
+}

@@ -1,0 +1,131 @@
+//! What a run tells those who watch it. The library never prints.
+
+use serde::Serialize;
+
+use crate::report::RunReport;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event")]
+#[non_exhaustive]
+pub enum Event {
+    /// A run begins: checks first.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// The run's id.
+        run: String,
+        /// The pipeline's name.
+        pipeline: String,
+        /// Names of the stages in order.
+        stages: Vec<String>,
+    },
+    /// A stage found something out, or wants something known.
+    #[serde(rename = "stage.note")]
+    Note {
+        /// Position of the stage, from 0.
+        index: usize,
+        /// Its name.
+        stage: String,
+        /// One line.
+        text: String,
+    },
+    /// Something that is not wrong but should be looked at.
+    #[serde(rename = "warning")]
+    Warning {
+        /// The stage that warns, if it is one.
+        stage: Option<String>,
+        /// One line.
+        text: String,
+    },
+    /// All checks passed.
+    #[serde(rename = "run.checked")]
+    Checked,
+    /// A stage begins to run.
+    #[serde(rename = "stage.started")]
+    StageStarted {
+        /// Position of the stage, from 0.
+        index: usize,
+        /// Its name.
+        stage: String,
+    },
+    /// Bytes move.
+    #[serde(rename = "progress")]
+    Progress(Progress),
+    /// A stage is done; a stage that gives a lazy stream is done before any byte moves.
+    #[serde(rename = "stage.finished")]
+    StageFinished {
+        /// Position of the stage, from 0.
+        index: usize,
+        /// Its name.
+        stage: String,
+        /// How long it ran.
+        seconds: f64,
+    },
+    /// A stage failed; what was done is taken back now.
+    #[serde(rename = "stage.failed")]
+    StageFailed {
+        /// Position of the stage, from 0.
+        index: usize,
+        /// Its name.
+        stage: String,
+        /// Why, with its causes.
+        error: String,
+    },
+    /// An act was taken back.
+    #[serde(rename = "undo.done")]
+    Undone {
+        /// What was done to take it back.
+        undo: String,
+    },
+    /// An act could not be taken back.
+    #[serde(rename = "undo.stuck")]
+    Stuck {
+        /// What should have been done.
+        undo: String,
+        /// Why it could not.
+        error: String,
+        /// The command that a person would type.
+        by_hand: String,
+    },
+    /// Work after the commit was done.
+    #[serde(rename = "chore.done")]
+    Chore {
+        /// What was done.
+        text: String,
+    },
+    /// The end; always the last event of a run.
+    #[serde(rename = "run.finished")]
+    RunFinished(Box<RunReport>),
+}
+
+/// How far the streams are. Counts are of the whole run so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes before encoding.
+    pub stream_bytes: u64,
+    /// Bytes that crossed the wire.
+    pub wire_bytes: u64,
+    /// Estimate of all `stream_bytes` of the run; `None` where the storage gives none.
+    pub estimate: Option<u64>,
+    /// Nanoseconds waited for the sending side.
+    pub wire_wait: u64,
+    /// Nanoseconds waited for the stream after decoding; holds `wire_wait` where there is a wire.
+    pub stream_wait: u64,
+    /// Nanoseconds waited for the receiver.
+    pub sink_wait: u64,
+}
+
+/// Someone who watches a run. Called in order, from any thread; must not block.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event);
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Blind;
+
+impl Observer for Blind {
+    fn on(&self, _event: &Event) {}
+}

@@ -1,0 +1,100 @@
+//! Machines: every command of every stage runs through a [`Host`].
+
+mod command;
+mod files;
+mod local;
+mod process;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+pub use command::{Become, Command, Job, shell_quote};
+pub use files::{FileAttributes, Files};
+pub use local::{LocalConfig, LocalHost, spawn_local};
+pub use process::{Exit, Output, Process, ProcessHandle, StepExit, drain, open};
+
+use crate::{Error, Result};
+
+/// A machine on which commands run.
+///
+/// The contract:
+/// - Arguments reach the program byte for byte. A host that has to go through a remote shell quotes
+///   each argument; data is never spliced into a shell's script.
+/// - A job's commands are connected by pipes on the machine itself, and every exit status of the
+///   job is reported, not just the last one.
+/// - A process whose handle is dropped is ended; its end is not awaited.
+/// - A connection that broke is made anew by the next call, so that an undo can reach the machine.
+#[async_trait]
+pub trait Host: Debug + Send + Sync {
+    /// The host's name in the pipeline file.
+    fn name(&self) -> &str;
+
+    /// Whether this is the machine that the engine runs on, reached without a wire.
+    fn is_local(&self) -> bool;
+
+    /// Starts a job.
+    ///
+    /// # Errors
+    /// When the machine can't be reached or the first program is not there.
+    async fn spawn(&self, job: &Job) -> Result<Process>;
+}
+
+impl dyn Host + '_ {
+    /// Runs a job to its end with `input` on its standard input and gives what it printed.
+    ///
+    /// # Errors
+    /// When the job can't be started; a non-zero exit is in the output, not an error.
+    pub async fn output_with(&self, job: impl Into<Job>, input: &[u8]) -> Result<Output> {
+        let job = job.into();
+        process::output(self.spawn(&job).await?, input).await
+    }
+
+    /// Runs a job to its end and gives what it printed.
+    ///
+    /// # Errors
+    /// When the job can't be started; a non-zero exit is in the output, not an error.
+    pub async fn output(&self, job: impl Into<Job>) -> Result<Output> {
+        self.output_with(job, b"").await
+    }
+
+    /// Runs a job to its end and gives its standard output as text.
+    ///
+    /// # Errors
+    /// When it can't be started or exits other than 0; the error carries what it said.
+    pub async fn run(&self, job: impl Into<Job>) -> Result<String> {
+        let job = job.into();
+        let output = self.output(job).await?;
+        output.exit.success_on(self.name())?;
+        Ok(output.text())
+    }
+
+    /// Files on this machine.
+    pub fn files(&self) -> Files<'_> {
+        Files::new(self)
+    }
+
+    /// The path of a program on this machine, if it is there.
+    ///
+    /// # Errors
+    /// When the machine can't be reached.
+    pub async fn which(&self, program: &str) -> Result<Option<String>> {
+        let script = r#"PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin"; command -v -- "$1""#;
+        let output = self.output(Command::script(script).arg(program)).await?;
+        Ok(output.exit.success().then(|| output.text().trim().to_owned()))
+    }
+
+    /// A string that is the same for two names of one machine and differs between machines.
+    ///
+    /// # Errors
+    /// When the machine can't be reached.
+    pub async fn machine(&self) -> Result<String> {
+        let script = "cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null; \
+                      sysctl -n kern.hostuuid 2>/dev/null; uname -n";
+        let text = self.run(Command::script(script)).await?;
+        match text.split_whitespace().collect::<Vec<_>>().join(":") {
+            empty if empty.is_empty() => Err(Error::failed("the machine tells no name of its own")),
+            id => Ok(id),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Commands as argument vectors, and jobs of several commands connected by pipes.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a host runs what needs root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Become {
+    /// `sudo -n`
+    Sudo,
+    /// `doas -n`
+    Doas,
+}
+
+/// As whom a command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum RunAs {
+    #[default]
+    Login,
+    Root,
+    User(String),
+}
+
+/// One program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    program: String,
+    args: Vec<String>,
+    run_as: RunAs,
+}
+
+impl Command {
+    /// A program by name or path.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login }
+    }
+
+    /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
+    pub fn script(text: &'static str) -> Self {
+        Self::new("sh").args(["-c", text, "sh"])
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs as root where the login user is another and the host has a `become`.
+    pub fn as_root(mut self) -> Self {
+        self.run_as = RunAs::Root;
+        self
+    }
+
+    /// Runs as this user, if the login user is another.
+    pub fn as_user(mut self, user: impl Into<String>) -> Self {
+        self.run_as = RunAs::User(user.into());
+        self
+    }
+
+    /// The program's name as it was given.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The argument vector for a login user `login` on a host with this `become`.
+    pub fn argv(&self, login: &str, become_: Option<Become>) -> Vec<String> {
+        let mut argv: Vec<String> = match (&self.run_as, become_) {
+            (RunAs::Login, _) => vec![],
+            (RunAs::Root, _) if login == "root" => vec![],
+            (RunAs::User(user), _) if login == user => vec![],
+            // Without a `become`, what needs root is tried as it is: rights may be delegated.
+            (RunAs::Root, None) => vec![],
+            (RunAs::Root, Some(Become::Sudo)) => strings(&["sudo", "-n", "--"]),
+            (RunAs::Root, Some(Become::Doas)) => strings(&["doas", "-n", "--"]),
+            (RunAs::User(user), Some(Become::Sudo)) => strings(&["sudo", "-n", "-u", user, "--"]),
+            (RunAs::User(user), Some(Become::Doas)) => strings(&["doas", "-n", "-u", user, "--"]),
+            (RunAs::User(user), None) if login == "root" => root_to_user(user),
+            (RunAs::User(_), None) => vec![],
+        };
+        argv.push(self.program.clone());
+        argv.extend(self.args.iter().cloned());
+        argv
+    }
+}
+
+/// `runuser` where there is one (Linux), else `su` (FreeBSD); the script is fixed.
+fn root_to_user(user: &str) -> Vec<String> {
+    let script = r#"u=$1; shift
+command -v runuser >/dev/null 2>&1 && exec runuser -u "$u" -- "$@"
+exec su -m "$u" -c 'exec "$0" "$@"' "$@""#;
+    strings(&["sh", "-c", script, "sh", user])
+}
+
+fn strings(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| (*part).to_owned()).collect()
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shell_quote(&self.program))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", shell_quote(arg)))
+    }
+}
+
+/// Quotes one argument for a POSIX shell.
+pub fn shell_quote(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        return arg.to_owned();
+    }
+    format!("'{}'", arg.replace('\'', r"'\''"))
+}
+
+/// Commands connected by pipes, the first one reading the job's input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    steps: Vec<Command>,
+}
+
+impl Job {
+    /// A job of several commands; there must be at least one.
+    pub fn pipe(steps: Vec<Command>) -> Self {
+        assert!(!steps.is_empty(), "a job has at least one command");
+        Self { steps }
+    }
+
+    /// The commands in order.
+    pub fn steps(&self) -> &[Command] {
+        &self.steps
+    }
+
+    /// The job with one more command at its end.
+    pub fn then(mut self, step: Command) -> Self {
+        self.steps.push(step);
+        self
+    }
+}
+
+impl From<Command> for Job {
+    fn from(command: Command) -> Self {
+        Self { steps: vec![command] }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<_> = self.steps.iter().map(ToString::to_string).collect();
+        f.write_str(&steps.join(" | "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_another_user_is_wrapped_only_where_it_is_another() {
+        let zfs = Command::new("zfs").arg("list").as_root();
+        assert_eq!(zfs.argv("root", Some(Become::Sudo)), ["zfs", "list"]);
+        assert_eq!(zfs.argv("op", Some(Become::Sudo)), ["sudo", "-n", "--", "zfs", "list"]);
+        assert_eq!(zfs.argv("op", None), ["zfs", "list"]);
+        let ctl = Command::new("pg_ctl").as_user("postgres");
+        assert_eq!(ctl.argv("postgres", None), ["pg_ctl"]);
+        assert_eq!(ctl.argv("op", Some(Become::Doas)), ["doas", "-n", "-u", "postgres", "--", "pg_ctl"]);
+    }
+
+    #[test]
+    fn quoting_survives_a_shell() {
+        assert_eq!(shell_quote("tank/pg@a"), "tank/pg@a");
+        assert_eq!(shell_quote("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(shell_quote(""), "''");
+    }
+}

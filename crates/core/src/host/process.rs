@@ -1,0 +1,223 @@
+//! Running processes: their streams, their ends, and what they said.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Host, Job};
+use crate::stream::{BoxStream, ByteStream, Meter};
+use crate::{Error, Result};
+
+/// Bytes that one read asks for.
+const READ: usize = 256 * 1024;
+/// Bytes of standard error that are kept of each command.
+pub(crate) const STDERR_KEPT: usize = 16 * 1024;
+
+/// How one command of a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepExit {
+    /// The command as a person would type it.
+    pub command: String,
+    /// The exit status, `None` when a signal ended it or the status never arrived.
+    pub status: Option<i32>,
+    /// The end of what it wrote to standard error.
+    pub stderr: String,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exit {
+    /// One entry for each command, in order.
+    pub steps: Vec<StepExit>,
+}
+
+impl Exit {
+    /// Whether every command exited 0.
+    pub fn success(&self) -> bool {
+        self.steps.iter().all(|step| step.status == Some(0))
+    }
+
+    /// The exit status of the last command.
+    pub fn code(&self) -> Option<i32> {
+        self.steps.last().and_then(|step| step.status)
+    }
+
+    /// What all commands wrote to standard error.
+    pub fn stderr(&self) -> String {
+        let said: Vec<_> = self.steps.iter().map(|step| step.stderr.trim()).collect();
+        said.join("\n").trim().to_owned()
+    }
+
+    /// An error unless every command exited 0; it names the command that is the cause.
+    ///
+    /// # Errors
+    /// With the command, its exit status and what it said.
+    pub fn success_on(&self, host: &str) -> Result<()> {
+        match self.culprit() {
+            None => Ok(()),
+            Some(step) => Err(Error::failed(format!("`{}` on {host} {step}", step.command))),
+        }
+    }
+
+    /// The command that failed first for a reason of its own: one that only lost its reader
+    /// (SIGPIPE) is blamed last.
+    fn culprit(&self) -> Option<&StepExit> {
+        let failed = || self.steps.iter().filter(|step| step.status != Some(0));
+        failed().find(|step| !step.lost_its_reader()).or_else(|| failed().next())
+    }
+}
+
+impl StepExit {
+    fn lost_its_reader(&self) -> bool {
+        let said = self.stderr.trim();
+        self.status == Some(128 + 13)
+            || (self.status.is_none() && said.is_empty())
+            || said.to_lowercase().ends_with("broken pipe")
+    }
+}
+
+impl fmt::Display for StepExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "exited {status}")?,
+            None => f.write_str("was ended by a signal")?,
+        }
+        match self.stderr.trim() {
+            "" => Ok(()),
+            said => write!(f, ": {said}"),
+        }
+    }
+}
+
+/// The end that a [`Host`] holds of a running job.
+#[async_trait]
+pub trait ProcessHandle: Send {
+    /// Waits for every command of the job. May be called again and then answers the same.
+    async fn wait(&mut self) -> Result<Exit>;
+    /// Ends the job at once; does not wait for it.
+    fn kill(&mut self);
+}
+
+/// A running job. To drop it is to end it.
+pub struct Process {
+    /// Name of the host it runs on.
+    pub host: String,
+    /// The job's standard input, until it is taken or closed.
+    pub stdin: Option<Box<dyn AsyncWrite + Send + Sync + Unpin>>,
+    /// The job's standard output, until it is taken.
+    pub stdout: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+    /// Its end.
+    pub handle: Box<dyn ProcessHandle>,
+}
+
+/// What a job printed, and how it ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// How it ended, with standard error.
+    pub exit: Exit,
+}
+
+impl Output {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+pub(super) async fn output(mut process: Process, input: &[u8]) -> Result<Output> {
+    let mut stdin = process.stdin.take();
+    let mut stdout = process.stdout.take();
+    let mut bytes = Vec::new();
+    let feed = async {
+        if let Some(mut pipe) = stdin.take() {
+            // A program may well end without reading its input.
+            let _ = pipe.write_all(input).await;
+            let _ = pipe.shutdown().await;
+        }
+    };
+    let read = async {
+        match stdout.as_mut() {
+            Some(pipe) => pipe.read_to_end(&mut bytes).await.map(|_| ()),
+            None => Ok(()),
+        }
+    };
+    let ((), read) = tokio::join!(feed, read);
+    read?;
+    let exit = process.handle.wait().await?;
+    Ok(Output { stdout: bytes, exit })
+}
+
+/// Starts a job on a host and gives its standard output as a stream, whose clean end means that
+/// every command exited 0.
+///
+/// # Errors
+/// When the job can't be started.
+pub async fn open(host: &dyn Host, job: &Job) -> Result<BoxStream> {
+    let mut process = host.spawn(job).await?;
+    drop(process.stdin.take());
+    let stdout = process.stdout.take();
+    Ok(Box::new(ProcessStream { process, stdout, buffer: BytesMut::new() }))
+}
+
+struct ProcessStream {
+    process: Process,
+    stdout: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+    buffer: BytesMut,
+}
+
+#[async_trait]
+impl ByteStream for ProcessStream {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(stdout) = self.stdout.as_mut() {
+            if !self.buffer.try_reclaim(READ) {
+                self.buffer = BytesMut::with_capacity(READ);
+            }
+            let read = stdout.read_buf(&mut self.buffer).await;
+            let read = read.map_err(|e| Error::failed(format!("reading from {}", self.process.host)).because(e))?;
+            if read > 0 {
+                return Ok(Some(self.buffer.split().freeze()));
+            }
+            self.stdout = None;
+        }
+        self.process.handle.wait().await?.success_on(&self.process.host)?;
+        Ok(None)
+    }
+}
+
+/// Feeds a stream to a process until its clean end, closes the process's input and waits for it.
+/// `meter` counts what was written and how long the process was waited for.
+///
+/// # Errors
+/// The cause of two broken ends: when the stream fails, its error, and the process is ended without
+/// ever seeing an end of its input; when the process fails, what it said.
+pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Meter) -> Result<()> {
+    let Some(mut stdin) = process.stdin.take() else {
+        return Err(Error::failed("the process has no standard input"));
+    };
+    loop {
+        let bytes = match stream.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            Err(error) => {
+                process.handle.kill();
+                return Err(error);
+            }
+        };
+        let asked = std::time::Instant::now();
+        let written = stdin.write_all(&bytes).await;
+        meter.add_wait(asked.elapsed().as_nanos() as u64);
+        if let Err(error) = written {
+            drop(stdin);
+            process.handle.wait().await?.success_on(&process.host)?;
+            return Err(Error::failed(format!("{} stopped reading its input", process.host)).because(error));
+        }
+        meter.add(bytes.len() as u64);
+    }
+    stdin.shutdown().await.ok();
+    drop(stdin);
+    process.handle.wait().await?.success_on(&process.host)
+}

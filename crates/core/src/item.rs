@@ -1,0 +1,290 @@
+//! What flows between stages at run time: one variant for each [`Kind`](crate::Kind).
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::Codec;
+use crate::host::{Command, Host, Job, open};
+use crate::stage::StageCx;
+use crate::stream::{BoxStream, Meter, Metered};
+use crate::{Encoding, Error, Format, Kind, Result, StreamKind};
+
+/// What one stage gives to the next, with the facts that travel along.
+#[derive(Debug)]
+pub struct Item {
+    /// The thing itself.
+    pub payload: Payload,
+    /// What earlier stages know and later ones need, in a form that can be stored.
+    pub facts: Facts,
+}
+
+impl Item {
+    /// What every pipeline starts with.
+    pub fn start() -> Self {
+        Self { payload: Payload::Start, facts: Facts::default() }
+    }
+
+    /// The same facts with another payload.
+    pub fn with(self, payload: Payload) -> Self {
+        Self { payload, ..self }
+    }
+}
+
+/// The thing that flows.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Nothing yet.
+    Start,
+    /// The source is ready; this must be in the snapshot.
+    Quiesced(Vec<Piece>),
+    /// Snapshots on the source.
+    Snapshot(SnapshotSet),
+    /// Streams in the order in which they must be received.
+    Streams(Vec<StreamItem>),
+    /// Received data.
+    Dataset(Arc<dyn Volume>),
+    /// A proven standby.
+    Standby,
+}
+
+/// One directory of the source that belongs to what is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What it is, in the words of the program whose data it is.
+    pub role: String,
+    /// Its path on the source, links resolved.
+    pub path: String,
+    /// Whether its content must be in the copy. Where not, the target gets an empty one.
+    pub content: bool,
+}
+
+/// What must be captured together: put on the [`Board`](crate::stage::Board) while surveying, by
+/// the stage that knows the source's data. The first piece is the main one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted(pub Vec<Piece>);
+
+/// How the storage can capture what is [`Wanted`]: put on the board while surveying, by the stage
+/// that takes the snapshots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Whether one atomic snapshot can hold every piece.
+    pub atomic: bool,
+    /// Why, or why not, in words.
+    pub reason: String,
+    /// Roles of pieces that are datasets of their own, so that their content can be left out.
+    pub separate: Vec<String>,
+}
+
+/// Snapshots that belong together.
+#[derive(Debug, Clone)]
+pub struct SnapshotSet {
+    /// Where they are.
+    pub host: Arc<dyn Host>,
+    /// Their storage.
+    pub format: Format,
+    /// One for each dataset, parents before children.
+    pub parts: Vec<SnapshotPart>,
+    /// Datasets whose content stays behind; the target gets empty ones in their place.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One snapshot of one dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotPart {
+    /// The dataset on the source.
+    pub dataset: String,
+    /// Where the dataset is mounted on the source.
+    pub mountpoint: String,
+    /// The snapshot's name without the dataset.
+    pub snapshot: String,
+    /// The snapshot's identity, as a hex string, in the storage's own terms.
+    pub guid: String,
+    /// Whether it holds the first of the pieces, the one that reports speak of.
+    pub main: bool,
+}
+
+/// A dataset that belongs to the layout but whose content is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The dataset on the source.
+    pub dataset: String,
+    /// Where it is mounted on the source.
+    pub mountpoint: String,
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamHeader {
+    /// The snapshot at whose state the receiver arrives.
+    pub part: SnapshotPart,
+    /// The snapshot that the receiver must hold already; `None` for a full stream.
+    pub from_guid: Option<String>,
+    /// The storage's format.
+    pub format: Format,
+    /// What was done to the bytes, the last one outermost.
+    pub encodings: Vec<Encoding>,
+    /// Size before encoding in bytes, where the storage can estimate it.
+    pub estimate: Option<u64>,
+    /// Left-out datasets of the same set, so that the receiver can make empty ones.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One lazy stream: what will make its bytes, where, and what is still to be done to them there.
+pub struct StreamItem {
+    /// What it carries.
+    pub header: StreamHeader,
+    /// What makes the bytes.
+    pub body: Body,
+    /// Encoders that are already in the header but not applied yet. A transport applies them on the
+    /// sending machine; whoever opens the stream applies what is left.
+    pub pending: Vec<Arc<dyn Codec>>,
+    /// Commands that must stand in front of the receiver's own on its machine.
+    pub prelude: Vec<Command>,
+}
+
+/// What makes the bytes of a stream.
+pub enum Body {
+    /// A job on a host that has not been started.
+    Job {
+        /// Where it runs.
+        host: Arc<dyn Host>,
+        /// What runs.
+        job: Job,
+    },
+    /// A stream in this process.
+    Here(BoxStream),
+}
+
+impl StreamItem {
+    /// A stream that a job will make.
+    pub fn from_job(header: StreamHeader, host: Arc<dyn Host>, job: Job) -> Self {
+        Self { header, body: Body::Job { host, job }, pending: vec![], prelude: vec![] }
+    }
+
+    /// The kind that this stream has.
+    pub fn kind(&self) -> StreamKind {
+        StreamKind { format: self.header.format.clone(), encodings: self.header.encodings.clone() }
+    }
+
+    /// Opens the stream in this process, pending encoders applied; `plain` counts the bytes before
+    /// any of them.
+    ///
+    /// # Errors
+    /// When the job can't be started.
+    pub async fn open(self, plain: Option<Arc<Meter>>) -> Result<BoxStream> {
+        let mut stream = match self.body {
+            Body::Job { host, job } => open(host.as_ref(), &job).await?,
+            Body::Here(stream) => stream,
+        };
+        if let Some(meter) = plain {
+            stream = Metered::boxed(stream, meter);
+        }
+        Ok(self.pending.iter().fold(stream, |stream, codec| codec.encode(stream)))
+    }
+}
+
+impl Debug for StreamItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made_by = match &self.body {
+            Body::Job { host, job } => format!("{job} on {}", host.name()),
+            Body::Here(_) => "here".to_owned(),
+        };
+        f.debug_struct("StreamItem").field("header", &self.header).field("body", &made_by).finish_non_exhaustive()
+    }
+}
+
+/// A directory of the source and where it shall be on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The path on the source.
+    pub source: String,
+    /// The path that it takes on the target.
+    pub target: String,
+}
+
+/// Where everything goes on the target: put on the [`Board`](crate::stage::Board) while surveying,
+/// by the stage that knows, for the storage that must make it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(pub Vec<Place>);
+
+/// Where a copy goes, and what happens to what was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Each directory of the source and its place on the target.
+    pub places: Vec<Place>,
+    /// How long what was there is kept; not at all after the commit where it is zero.
+    pub keep_old: std::time::Duration,
+}
+
+/// Received data, and how its storage puts it into place.
+///
+/// The contract:
+/// - `locate` answers at once, and what it names is mounted and writable.
+/// - `take_place` arms an undo before each act; after every undo the target is as it was, mounted
+///   where it was mounted.
+/// - Nothing of what was there before is destroyed before the run commits.
+#[async_trait]
+pub trait Volume: Debug + Send + Sync {
+    /// The machine that holds it.
+    fn host(&self) -> Arc<dyn Host>;
+
+    /// Where a directory of the source is found in the copy now.
+    fn locate(&self, source: &str) -> Option<String>;
+
+    /// Puts the copy where the live data is. What was there steps aside and is kept as asked.
+    ///
+    /// # Errors
+    /// When the storage refuses; the engine then undoes what was armed.
+    async fn take_place(&self, placement: &Placement, cx: &StageCx) -> Result<()>;
+}
+
+/// Facts that travel with an item and can be stored: one value for each name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts(serde_json::Map<String, serde_json::Value>);
+
+/// A value that travels in [`Facts`].
+pub trait Fact: Serialize + DeserializeOwned {
+    /// The name under which it travels.
+    const KEY: &'static str;
+}
+
+impl Facts {
+    /// Adds a fact, replacing the one of its name.
+    ///
+    /// # Errors
+    /// When it can't be represented as JSON.
+    pub fn put<T: Fact>(&mut self, fact: &T) -> Result<()> {
+        let value = serde_json::to_value(fact).map_err(|e| Error::failed("a fact can't be stored").because(e))?;
+        self.0.insert(T::KEY.to_owned(), value);
+        Ok(())
+    }
+
+    /// The fact of this type, if some stage put it.
+    ///
+    /// # Errors
+    /// When a value of this name is there and has another shape.
+    pub fn get<T: Fact>(&self) -> Result<Option<T>> {
+        let Some(value) = self.0.get(T::KEY) else { return Ok(None) };
+        let fact = serde_json::from_value(value.clone());
+        fact.map(Some).map_err(|e| Error::failed(format!("the fact `{}` has another shape", T::KEY)).because(e))
+    }
+}
+
+impl Payload {
+    /// The kind of this payload.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Payload::Start => Some(Kind::Start),
+            Payload::Quiesced(_) => Some(Kind::Quiesced),
+            Payload::Snapshot(set) => Some(Kind::Snapshot(set.format.clone())),
+            Payload::Streams(streams) => streams.first().map(|stream| Kind::Stream(stream.kind())),
+            Payload::Dataset(_) => None,
+            Payload::Standby => Some(Kind::Standby),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Plugins register themselves at link time; built-in ones register exactly as a stranger's do.
+//!
+//! A crate that is linked only for its plugins needs one `use its_name as _;` in the binary:
+//! otherwise the linker leaves it out and nothing registers.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+
+use crate::codec::Codec;
+use crate::config::BuildCx;
+use crate::host::Host;
+use crate::stage::Stage;
+
+/// The configuration of a stage: its table in a pipeline file without `use`.
+///
+/// Doc comments of the type and its fields are the stage's reference and its schema.
+pub trait StageConfig: DeserializeOwned + JsonSchema {
+    /// The stage's name in a pipeline file.
+    const NAME: &'static str;
+    /// Makes the stage. Problems are reported to `cx`, all of them; then the result is `None`.
+    fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>>;
+}
+
+/// The configuration of a resource: a named table beside the stages, for example `[hosts.primary]`.
+pub trait ResourceConfig: DeserializeOwned + JsonSchema {
+    /// The table that it belongs to, for example `hosts`.
+    const TABLE: &'static str;
+    /// The value of `use` that picks it; `None` where the table has one kind of resource only.
+    const USE: Option<&'static str>;
+    /// What [`BuildCx::resource`] gives.
+    type Resource: Any + Send + Sync;
+    /// Makes the resource of this name. Problems are reported to `cx`; then the result is `None`.
+    fn build(self, name: &str, cx: &mut BuildCx<'_>) -> Option<Self::Resource>;
+}
+
+/// A host as a resource. Plugins of the table `hosts` build this.
+#[derive(Debug, Clone)]
+pub struct HostResource(pub Arc<dyn Host>);
+
+/// A registered stage.
+pub struct StagePlugin {
+    /// Its name in a pipeline file.
+    pub name: &'static str,
+    /// JSON Schema of its table.
+    pub schema: fn() -> Schema,
+    /// Builds it from its table.
+    pub(crate) build: fn(crate::config::Table<'_>, &mut BuildCx<'_>) -> Option<Arc<dyn Stage>>,
+}
+
+/// A registered resource.
+pub struct ResourcePlugin {
+    /// The table that it belongs to.
+    pub table: &'static str,
+    /// The value of `use` that picks it.
+    pub use_: Option<&'static str>,
+    /// JSON Schema of its table.
+    pub schema: fn() -> Schema,
+    /// Builds it from its table.
+    pub(crate) build: fn(&str, crate::config::Table<'_>, &mut BuildCx<'_>) -> Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// A registered codec, by which another process can undo what was done to a stream.
+pub struct CodecPlugin {
+    /// The name of its encoding.
+    pub name: &'static str,
+    /// Makes it from the text after the colon in its spec, for example a level.
+    pub parse: fn(&str) -> Option<Arc<dyn Codec>>,
+}
+
+inventory::collect!(StagePlugin);
+inventory::collect!(ResourcePlugin);
+inventory::collect!(CodecPlugin);
+
+impl StagePlugin {
+    /// The plugin of a configuration type.
+    pub const fn of<C: StageConfig>() -> Self {
+        Self { name: C::NAME, schema: schema_of::<C>, build: build_stage::<C> }
+    }
+}
+
+impl ResourcePlugin {
+    /// The plugin of a configuration type.
+    pub const fn of<C: ResourceConfig>() -> Self {
+        Self { table: C::TABLE, use_: C::USE, schema: schema_of::<C>, build: build_resource::<C> }
+    }
+}
+
+fn schema_of<C: JsonSchema>() -> Schema {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<C>()
+}
+
+fn build_stage<C: StageConfig>(table: crate::config::Table<'_>, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+    table.read::<C>(cx)?.build(cx)
+}
+
+fn build_resource<C: ResourceConfig>(
+    name: &str,
+    table: crate::config::Table<'_>,
+    cx: &mut BuildCx<'_>,
+) -> Option<Arc<dyn Any + Send + Sync>> {
+    let built = table.read::<C>(cx)?.build(name, cx)?;
+    Some(Arc::new(built))
+}
+
+/// Registers a stage by its configuration type.
+#[macro_export]
+macro_rules! register_stage {
+    ($config:ty) => {
+        $crate::inventory::submit! { $crate::registry::StagePlugin::of::<$config>() }
+    };
+}
+
+/// Registers a resource by its configuration type.
+#[macro_export]
+macro_rules! register_resource {
+    ($config:ty) => {
+        $crate::inventory::submit! { $crate::registry::ResourcePlugin::of::<$config>() }
+    };
+}
+
+/// All registered stages, by name.
+pub fn stages() -> Vec<&'static StagePlugin> {
+    let mut all: Vec<_> = inventory::iter::<StagePlugin>.into_iter().collect();
+    all.sort_by_key(|plugin| plugin.name);
+    all
+}
+
+/// All registered resources, by table and `use`.
+pub fn resources() -> Vec<&'static ResourcePlugin> {
+    let mut all: Vec<_> = inventory::iter::<ResourcePlugin>.into_iter().collect();
+    all.sort_by_key(|plugin| (plugin.table, plugin.use_));
+    all
+}
+
+/// The codec that a spec such as `zstd:3` names.
+pub fn codec(spec: &str) -> Option<Arc<dyn Codec>> {
+    let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
+    let plugin = inventory::iter::<CodecPlugin>.into_iter().find(|plugin| plugin.name == name)?;
+    (plugin.parse)(rest)
+}

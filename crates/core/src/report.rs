@@ -1,0 +1,89 @@
+//! How a run ended.
+
+use serde::Serialize;
+
+/// How a run ended for the machines that it touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It did what it was for, and proved it.
+    Done,
+    /// It did not, and everything is as it was.
+    Undone,
+    /// Something could not be taken back; the report says what.
+    Stuck,
+}
+
+/// The report of a run, and the content of its last event.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took in all.
+    pub seconds: f64,
+    /// How long the target did not serve; `None` if it never stopped, or did not serve before.
+    pub downtime_seconds: Option<f64>,
+    /// Bytes of all streams before encoding.
+    pub stream_bytes: u64,
+    /// Bytes that crossed a wire.
+    pub wire_bytes: u64,
+    /// Whether the main dataset was sent whole and not as an increment.
+    pub full: bool,
+    /// Identity of the snapshot that the main increment started from.
+    pub from_guid: Option<String>,
+    /// Identity of the main snapshot that was received.
+    pub to_guid: Option<String>,
+    /// Why it did not do what it was for, with the causes.
+    pub error: Option<String>,
+    /// What a person can do about the error.
+    #[serde(skip)]
+    pub hint: Option<String>,
+    /// Whether a check refused, so that nothing was touched.
+    #[serde(skip)]
+    pub refused: bool,
+    /// Whether it was cancelled from outside.
+    #[serde(skip)]
+    pub cancelled: bool,
+    /// Commands that would take back what could not be taken back.
+    #[serde(skip)]
+    pub by_hand: Vec<String>,
+}
+
+impl RunReport {
+    /// A report of a run that has not done anything yet.
+    pub fn new(run: impl Into<String>, pipeline: impl Into<String>) -> Self {
+        Self {
+            run: run.into(),
+            pipeline: pipeline.into(),
+            outcome: Outcome::Undone,
+            seconds: 0.0,
+            downtime_seconds: None,
+            stream_bytes: 0,
+            wire_bytes: 0,
+            full: false,
+            from_guid: None,
+            to_guid: None,
+            error: None,
+            hint: None,
+            refused: false,
+            cancelled: false,
+            by_hand: vec![],
+        }
+    }
+
+    /// The exit code that this end has by convention: 0 done, 1 undone, 3 refused by a check,
+    /// 4 stuck, 130 cancelled. (2 is a call or a file that is wrong: then there is no run.)
+    pub fn exit_code(&self) -> u8 {
+        match self.outcome {
+            Outcome::Done => 0,
+            Outcome::Stuck => 4,
+            Outcome::Undone if self.cancelled => 130,
+            Outcome::Undone if self.refused => 3,
+            Outcome::Undone => 1,
+        }
+    }
+}

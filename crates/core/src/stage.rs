@@ -1,0 +1,87 @@
+//! Stages: the one trait that the engine runs, and what a stage may ask of its run.
+
+mod adapters;
+mod board;
+mod context;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
+pub use board::Board;
+pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
+
+use crate::host::Host;
+use crate::item::{Item, SnapshotPart};
+use crate::{Kind, Mismatch, Result};
+
+/// What a stage needs for itself while the run lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// What sort of thing it is, for example `dataset`.
+    pub what: &'static str,
+    /// Name of the host that it is on.
+    pub host: String,
+    /// Its name there.
+    pub name: String,
+}
+
+/// One step of a pipeline.
+///
+/// The order of calls is `flow` and `claims` (pure, before anything), then `survey` of every stage,
+/// then `check` of every stage, then `run` of every stage. Only `run` may change anything.
+#[async_trait]
+pub trait Stage: Debug + Send + Sync {
+    /// The stage's name as in a pipeline file.
+    fn name(&self) -> &str;
+
+    /// What comes out for what goes in. Pure.
+    ///
+    /// # Errors
+    /// When the stage can't take this kind.
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>>;
+
+    /// What only one stage of a run may work on. Pure.
+    fn claims(&self) -> Vec<Claim> {
+        vec![]
+    }
+
+    /// The machine that it works on, where it works on one.
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        None
+    }
+
+    /// Finds out, read-only, what this and other stages need to know, puts it on the board and
+    /// notes what a person should see in a plan.
+    ///
+    /// # Errors
+    /// When it can't find out; counts as a refusal.
+    async fn survey(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+
+    /// Judges, read-only, whether `run` can succeed. Every survey is done by then.
+    ///
+    /// # Errors
+    /// A refusal, with what would mend it as the hint.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the target holds already of these datasets, if this stage is the one that knows.
+    ///
+    /// # Errors
+    /// When the target can't be asked.
+    async fn holds(&self, _wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
+        Ok(None)
+    }
+
+    /// Does the work. Whatever it leaves behind is armed in `cx` first. A stage that gives streams
+    /// gives lazy ones and returns at once; the sink drives them.
+    ///
+    /// # Errors
+    /// When it fails; the engine then takes back what was armed.
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item>;
+}

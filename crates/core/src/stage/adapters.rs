@@ -1,0 +1,315 @@
+//! The narrow traits that authors implement, each with one adapter to [`Stage`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{CheckCx, Claim, Holdings, Stage, StageCx};
+use crate::host::{Host, Job, drain};
+use crate::item::{Body, Item, Payload, SnapshotPart, SnapshotSet, StreamHeader, StreamItem, Volume};
+use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
+
+/// Turns snapshots into lazy streams.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// The stage's name.
+    fn name(&self) -> &str;
+    /// The storage's format.
+    fn format(&self) -> Format;
+    /// See [`Stage::survey`].
+    ///
+    /// # Errors
+    /// When it can't find out.
+    async fn survey(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// See [`Stage::check`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// One stream for each part, in the order in which they must be received, each an increment
+    /// from the newest snapshot that both sides hold, or full. Nothing is started yet.
+    ///
+    /// # Errors
+    /// When the storage can't be asked.
+    async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>>;
+}
+
+/// A [`Source`] as a stage.
+#[derive(Debug)]
+pub struct SourceStage<S>(pub S);
+
+#[async_trait]
+impl<S: Source> Stage for SourceStage<S> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        let wanted = Kind::Snapshot(self.0.format());
+        let gives = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
+        if *input == wanted { Ok(gives) } else { Err(Mismatch::new(format!("a {wanted}"), input, gives)) }
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        self.0.survey(cx).await
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        self.0.check(cx).await
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Payload::Snapshot(set) = &input.payload else { return Err(unexpected(self.name(), &input)) };
+        let held = cx.holdings(&set.parts).await?;
+        let streams = self.0.streams(set, &held, cx).await?;
+        if streams.iter().all(|stream| stream.header.estimate.is_some()) {
+            streams.iter().filter_map(|stream| stream.header.estimate).for_each(|bytes| cx.meters().expect(bytes));
+        }
+        Ok(input.with(Payload::Streams(streams)))
+    }
+}
+
+/// Changes streams on their way.
+#[async_trait]
+pub trait Filter: Debug + Send + Sync {
+    /// The stage's name.
+    fn name(&self) -> &str;
+    /// What comes out for what goes in. Pure.
+    ///
+    /// # Errors
+    /// When it can't take this stream.
+    fn flow(&self, input: &StreamKind) -> Result<StreamKind, Box<Mismatch>>;
+    /// Puts the filter on one stream, lazily: nothing is started or pulled here.
+    ///
+    /// # Errors
+    /// When it can't be put on.
+    async fn apply(&self, stream: StreamItem, cx: &StageCx) -> Result<StreamItem>;
+}
+
+/// A [`Filter`] as a stage.
+#[derive(Debug)]
+pub struct FilterStage<F>(pub F);
+
+#[async_trait]
+impl<F: Filter> Stage for FilterStage<F> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        match input {
+            Kind::Stream(stream) => self.0.flow(stream).map(Kind::Stream),
+            other => Err(Mismatch::new("a stream", other, other.clone())),
+        }
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
+        let mut filtered = Vec::with_capacity(streams.len());
+        for stream in streams {
+            filtered.push(self.0.apply(stream, cx).await?);
+        }
+        Ok(Item { payload: Payload::Streams(filtered), facts: input.facts })
+    }
+}
+
+/// Brings streams from the machine that sends to the machine that receives.
+///
+/// A transport owns both ends of its wire: what the filters before it asked for (compression) is
+/// done on the sending machine and undone on the receiving one, so a plain stream comes out. A
+/// stream that is cut on the wire never ends cleanly.
+#[async_trait]
+pub trait Transport: Debug + Send + Sync {
+    /// The stage's name.
+    fn name(&self) -> &str;
+    /// See [`Stage::survey`].
+    ///
+    /// # Errors
+    /// When it can't find out.
+    async fn survey(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// See [`Stage::check`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// Puts one stream on the wire, lazily. Counts what crosses it.
+    ///
+    /// # Errors
+    /// When the wire can't be laid.
+    async fn carry(&self, stream: StreamItem, to: Arc<dyn Host>, cx: &StageCx) -> Result<StreamItem>;
+}
+
+/// A [`Transport`] as a stage.
+#[derive(Debug)]
+pub struct TransportStage<T>(pub T);
+
+#[async_trait]
+impl<T: Transport> Stage for TransportStage<T> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        match input {
+            Kind::Stream(stream) => Ok(Kind::Stream(StreamKind { format: stream.format.clone(), encodings: vec![] })),
+            other => Err(Mismatch::new("a stream", other, other.clone())),
+        }
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        self.0.survey(cx).await
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        self.0.check(cx).await
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
+        let to = cx.next_host().ok_or_else(|| Error::failed("no later stage works on a machine"))?;
+        let mut carried = Vec::with_capacity(streams.len());
+        for stream in streams {
+            carried.push(self.0.carry(stream, Arc::clone(&to), cx).await?);
+        }
+        Ok(Item { payload: Payload::Streams(carried), facts: input.facts })
+    }
+}
+
+/// Receives streams. The adapter drives them.
+#[async_trait]
+pub trait Sink: Debug + Send + Sync {
+    /// The stage's name.
+    fn name(&self) -> &str;
+    /// The storage's format.
+    fn format(&self) -> Format;
+    /// The machine that receives.
+    fn host(&self) -> Arc<dyn Host>;
+    /// See [`Stage::claims`].
+    fn claims(&self) -> Vec<Claim> {
+        vec![]
+    }
+    /// See [`Stage::survey`].
+    ///
+    /// # Errors
+    /// When it can't find out.
+    async fn survey(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// See [`Stage::check`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
+    /// See [`Stage::holds`].
+    ///
+    /// # Errors
+    /// When the target can't be asked.
+    async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Holdings>;
+    /// Prepares for one stream, arms what takes it back, and gives the job that reads the stream.
+    ///
+    /// # Errors
+    /// When the storage refuses.
+    async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job>;
+    /// Verifies, after the job ended well, that what the header promised has arrived.
+    ///
+    /// # Errors
+    /// When it has not.
+    async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()>;
+    /// Makes a volume of all that was received.
+    ///
+    /// # Errors
+    /// When the storage refuses.
+    async fn finish(&self, received: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>>;
+}
+
+/// A [`Sink`] as a stage.
+#[derive(Debug)]
+pub struct SinkStage<S>(pub S);
+
+impl<S: Sink> SinkStage<S> {
+    async fn receive(&self, stream: StreamItem, cx: &StageCx) -> Result<()> {
+        let job = self.0.begin(&stream.header, cx).await?;
+        let steps = stream.prelude.iter().cloned().chain(job.steps().iter().cloned()).collect();
+        // What is already in this process was counted by the transport that brought it here.
+        let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
+        let stream = stream.open(plain).await?;
+        let process = self.0.host().spawn(&Job::pipe(steps)).await?;
+        drain(stream, process, &cx.meters().sink).await
+    }
+}
+
+#[async_trait]
+impl<S: Sink> Stage for SinkStage<S> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        let gives = Kind::Dataset(self.0.format());
+        let plain = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
+        match input {
+            input if *input == plain => Ok(gives),
+            Kind::Stream(stream) if stream.format == self.0.format() => {
+                let mismatch = Mismatch::new(format!("a plain {plain}"), input, gives);
+                Err(mismatch.hint("a transport or a decoder must stand in front of it"))
+            }
+            other => Err(Mismatch::new(format!("a {plain}"), other, gives)),
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.0.claims()
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(self.0.host())
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        self.0.survey(cx).await
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        self.0.check(cx).await
+    }
+
+    async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
+        self.0.holds(wanted, cx).await.map(Some)
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
+        let mut received = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let header = stream.header.clone();
+            let received_here = self.receive(stream, cx).await;
+            received_here.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
+            self.0.verify(&header, cx).await?;
+            if header.part.main {
+                cx.report(|report| {
+                    report.full = header.from_guid.is_none();
+                    report.from_guid = header.from_guid.clone();
+                    report.to_guid = Some(header.part.guid.clone());
+                });
+            }
+            received.push(header);
+        }
+        let volume = self.0.finish(received, cx).await?;
+        Ok(Item { payload: Payload::Dataset(volume), facts: input.facts })
+    }
+}
+
+pub(crate) fn unexpected(stage: &str, item: &Item) -> Error {
+    Error::failed(format!("{stage} was given {:?}, which the fold over kinds should have refused", item.payload))
+}

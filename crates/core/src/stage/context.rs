@@ -1,0 +1,211 @@
+//! What a stage may ask of its run.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Board, Stage};
+use crate::event::{Event, Observer, Progress};
+use crate::host::Host;
+use crate::item::SnapshotPart;
+use crate::report::RunReport;
+use crate::stream::Meter;
+use crate::undo::{Armed, Chore, Undo, UndoStack};
+use crate::{Error, Result};
+
+/// What a target holds already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Who holds it: a name that is the same in every run for one target and differs between targets.
+    pub target: String,
+    /// One entry for each dataset that was asked for.
+    pub datasets: Vec<Holding>,
+}
+
+/// What a target holds of one dataset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// The dataset on the source.
+    pub dataset: String,
+    /// Identities of snapshots that an increment may start from, the oldest first.
+    pub guids: Vec<String>,
+}
+
+impl Holdings {
+    /// Identities held of this dataset.
+    pub fn of(&self, dataset: &str) -> &[String] {
+        let holding = self.datasets.iter().find(|holding| holding.dataset == dataset);
+        holding.map(|holding| holding.guids.as_slice()).unwrap_or_default()
+    }
+}
+
+/// Counters of a run: each byte is counted once in each.
+#[derive(Debug, Default)]
+pub struct Meters {
+    /// Bytes before encoding.
+    pub stream: Arc<Meter>,
+    /// Bytes that cross a wire.
+    pub wire: Arc<Meter>,
+    /// Bytes written to the receiver, and the time it was waited for.
+    pub sink: Arc<Meter>,
+    estimate: Mutex<Option<u64>>,
+}
+
+impl Meters {
+    /// Adds to the estimate of all bytes before encoding.
+    pub fn expect(&self, bytes: u64) {
+        let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
+        *estimate = Some(estimate.unwrap_or(0) + bytes);
+    }
+
+    /// The counts as they are now.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            stream_bytes: self.stream.bytes(),
+            wire_bytes: self.wire.bytes(),
+            estimate: *self.estimate.lock().unwrap_or_else(PoisonError::into_inner),
+            wire_wait: self.wire.waited_nanos(),
+            stream_wait: self.stream.waited_nanos(),
+            sink_wait: self.sink.waited_nanos(),
+        }
+    }
+}
+
+/// One run, as its stages share it.
+pub struct Run {
+    pub(crate) id: String,
+    pub(crate) pipeline: String,
+    pub(crate) stages: Vec<Arc<dyn Stage>>,
+    pub(crate) board: Board,
+    pub(crate) meters: Meters,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) undo: UndoStack,
+    pub(crate) chores: Mutex<Vec<Arc<dyn Chore>>>,
+    pub(crate) report: Mutex<RunReport>,
+}
+
+/// What a stage may ask and say while it surveys and checks.
+#[derive(Clone)]
+pub struct CheckCx {
+    pub(crate) run: Arc<Run>,
+    pub(crate) index: usize,
+}
+
+impl CheckCx {
+    /// The run's id: letters, digits and `-` only. Everything left behind carries it in its name.
+    pub fn run_id(&self) -> &str {
+        &self.run.id
+    }
+
+    /// The pipeline's name.
+    pub fn pipeline(&self) -> &str {
+        &self.run.pipeline
+    }
+
+    /// Where findings are left.
+    pub fn board(&self) -> &Board {
+        &self.run.board
+    }
+
+    /// Tells those who watch what was found out.
+    pub fn note(&self, text: impl Into<String>) {
+        self.run.observer.on(&Event::Note {
+            index: self.index,
+            stage: self.stage().name().to_owned(),
+            text: text.into(),
+        });
+    }
+
+    /// Tells those who watch what they should look at.
+    pub fn warn(&self, text: impl Into<String>) {
+        let stage = Some(self.stage().name().to_owned());
+        self.run.observer.on(&Event::Warning { stage, text: text.into() });
+    }
+
+    /// What the target holds of these datasets, as the nearest later stage that knows says.
+    ///
+    /// # Errors
+    /// When the target can't be asked, or no later stage knows.
+    pub async fn holdings(&self, wanted: &[SnapshotPart]) -> Result<Holdings> {
+        for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
+            let cx = CheckCx { run: Arc::clone(&self.run), index };
+            if let Some(held) = stage.holds(wanted, &cx).await? {
+                return Ok(held);
+            }
+        }
+        Err(Error::refused("no later stage receives what this one sends"))
+    }
+
+    /// The machine that the nearest later stage works on.
+    pub fn next_host(&self) -> Option<Arc<dyn Host>> {
+        self.run.stages.iter().skip(self.index + 1).find_map(|stage| stage.host())
+    }
+
+    /// The machine that the nearest earlier stage works on.
+    pub fn previous_host(&self) -> Option<Arc<dyn Host>> {
+        self.run.stages.iter().take(self.index).rev().find_map(|stage| stage.host())
+    }
+
+    /// Whether a stage of this name is in the pipeline.
+    pub fn has_stage(&self, name: &str) -> bool {
+        self.run.stages.iter().any(|stage| stage.name() == name)
+    }
+
+    fn stage(&self) -> &Arc<dyn Stage> {
+        &self.run.stages[self.index]
+    }
+}
+
+/// What a stage may ask and do while it runs.
+#[derive(Clone)]
+pub struct StageCx(pub(crate) CheckCx);
+
+impl Deref for StageCx {
+    type Target = CheckCx;
+
+    fn deref(&self) -> &CheckCx {
+        &self.0
+    }
+}
+
+impl StageCx {
+    /// Arms an undo. Call this before the act.
+    pub fn arm(&self, undo: impl Undo + 'static) -> Armed {
+        self.run.undo.arm(Arc::new(undo))
+    }
+
+    /// Disarms an undo whose act was taken back, or made good, in the normal course.
+    pub fn disarm(&self, armed: Armed) {
+        self.run.undo.disarm(armed);
+    }
+
+    /// Adds work for after the commit.
+    pub fn after_commit(&self, chore: impl Chore + 'static) {
+        self.run.chores.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(chore));
+    }
+
+    /// The run's counters.
+    pub fn meters(&self) -> &Meters {
+        &self.run.meters
+    }
+
+    /// Notes something in the report.
+    pub fn report(&self, note: impl FnOnce(&mut RunReport)) {
+        note(&mut self.run.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Resolves when the run is cancelled. A stage may end early then; it need not.
+    pub async fn cancelled(&self) {
+        self.run.cancel.cancelled().await;
+    }
+
+    /// Fails if the run is cancelled.
+    ///
+    /// # Errors
+    /// [`Error::cancelled`].
+    pub fn go_on(&self) -> Result<()> {
+        if self.run.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,22 @@
+//! Stages and resources that know nothing but streams and this machine.
+
+mod zstd;
+
+use std::sync::Arc;
+
+use crate::config::BuildCx;
+use crate::host::{LocalConfig, LocalHost};
+use crate::register_resource;
+use crate::registry::{HostResource, ResourceConfig};
+
+impl ResourceConfig for LocalConfig {
+    const TABLE: &'static str = "hosts";
+    const USE: Option<&'static str> = Some("local");
+    type Resource = HostResource;
+
+    fn build(self, name: &str, _cx: &mut BuildCx<'_>) -> Option<HostResource> {
+        Some(HostResource(Arc::new(LocalHost::new(name, &self))))
+    }
+}
+
+register_resource!(LocalConfig);

@@ -1,0 +1,128 @@
+//! Lazy byte streams: the sink pulls, so back-pressure comes free.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Error, Result};
+
+/// A stream of bytes that does nothing until it is pulled.
+///
+/// The contract:
+/// - `Ok(Some(bytes))` carries bytes that are not empty.
+/// - `Ok(None)` is the clean end. It means that the producer reported success, that the format's
+///   own end was seen where something on the way can see it, and that every byte was delivered.
+/// - Any other end is an error. After an error or the end, `next` is not called again.
+/// - To drop the stream is to abort it: children die, nothing is awaited.
+#[async_trait]
+pub trait ByteStream: Send {
+    /// The next bytes, `None` at the clean end.
+    async fn next(&mut self) -> Result<Option<Bytes>>;
+}
+
+/// A stream behind a pointer.
+pub type BoxStream = Box<dyn ByteStream>;
+
+/// Counts what passes one point of the pipeline, and how long the point was waited for.
+#[derive(Debug, Default)]
+pub struct Meter {
+    bytes: AtomicU64,
+    waited: AtomicU64,
+}
+
+impl Meter {
+    /// Bytes that have passed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds spent waiting for this point to deliver.
+    pub fn waited_nanos(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
+    }
+
+    /// Notes that `bytes` more have passed.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes `nanos` more of waiting.
+    pub fn add_wait(&self, nanos: u64) {
+        self.waited.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+/// A stream that tells a [`Meter`] what passes.
+pub struct Metered {
+    inner: BoxStream,
+    meter: Arc<Meter>,
+}
+
+impl Metered {
+    /// Puts `meter` on `inner`.
+    pub fn boxed(inner: BoxStream, meter: Arc<Meter>) -> BoxStream {
+        Box::new(Self { inner, meter })
+    }
+}
+
+#[async_trait]
+impl ByteStream for Metered {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let asked = Instant::now();
+        let item = self.inner.next().await;
+        self.meter.add_wait(asked.elapsed().as_nanos() as u64);
+        if let Ok(Some(bytes)) = &item {
+            self.meter.add(bytes.len() as u64);
+        }
+        item
+    }
+}
+
+/// A stream of chunks that are already in memory; it ends cleanly, or with the given error.
+#[derive(Debug)]
+pub struct Chunks {
+    chunks: std::vec::IntoIter<Bytes>,
+    error: Option<Error>,
+}
+
+impl Chunks {
+    /// These chunks, then the clean end. Empty chunks are left out.
+    pub fn new(chunks: Vec<Bytes>) -> Self {
+        let chunks: Vec<_> = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
+        Self { chunks: chunks.into_iter(), error: None }
+    }
+
+    /// These chunks, then `error`.
+    pub fn failing(chunks: Vec<Bytes>, error: Error) -> Self {
+        Self { error: Some(error), ..Self::new(chunks) }
+    }
+}
+
+#[async_trait]
+impl ByteStream for Chunks {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        match (self.chunks.next(), self.error.take()) {
+            (Some(chunk), error) => {
+                self.error = error;
+                Ok(Some(chunk))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Reads a stream to its end into memory, refusing more than `limit` bytes.
+pub async fn collect(mut stream: BoxStream, limit: usize) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(bytes) = stream.next().await? {
+        if all.len() + bytes.len() > limit {
+            return Err(Error::failed(format!("more than {limit} bytes where few were expected")));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
+}

@@ -1,0 +1,83 @@
+//! The resource `clusters`: a PostgreSQL server and the machine that it is on.
+
+use std::sync::Arc;
+
+use reseed_core::config::{BuildCx, Located, Problem, Ref, Secret, SecretSource};
+use reseed_core::host::Host;
+use reseed_core::register_resource;
+use reseed_core::registry::ResourceConfig;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::service::{Service, ServiceConfig};
+
+/// A PostgreSQL cluster: the data directory of one server.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ClusterConfig {
+    /// The host that it is on; the local machine by default.
+    host: Option<Ref>,
+    /// libpq connection string by which reseed reaches the server, and, for a primary, by which its
+    /// standby will: `host=… user=… dbname=…`. Without it a server is asked by `psql` on its host.
+    conninfo: Option<Located<String>>,
+    /// Password for `conninfo`.
+    password: Option<Located<SecretSource>>,
+    /// The data directory. A primary tells its own.
+    data_directory: Option<Located<String>>,
+    /// Directory of the server's programs (`pg_ctl`, `postgres`); found by itself where it is usual.
+    bin_directory: Option<String>,
+    /// The operating system's user that runs the server; the owner of the data directory by default.
+    user: Option<String>,
+    /// How the server is started and stopped.
+    service: Option<ServiceConfig>,
+}
+
+/// A PostgreSQL cluster as stages know it.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its name in the pipeline file.
+    pub name: String,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// libpq connection string, without a password.
+    pub conninfo: Option<String>,
+    /// Password for `conninfo`.
+    pub password: Option<Secret>,
+    /// The data directory as it was configured.
+    pub data_directory: Option<String>,
+    /// Directory of the programs as it was configured.
+    pub bin_directory: Option<String>,
+    /// The user that runs the server, as it was configured.
+    pub user: Option<String>,
+    /// How it is started and stopped.
+    pub service: Service,
+}
+
+impl ResourceConfig for ClusterConfig {
+    const TABLE: &'static str = "clusters";
+    const USE: Option<&'static str> = None;
+    type Resource = Cluster;
+
+    fn build(self, name: &str, cx: &mut BuildCx<'_>) -> Option<Cluster> {
+        let password = match &self.password {
+            Some(source) => Some(Secret::read(source, cx)?),
+            None => None,
+        };
+        if let Some(directory) = self.data_directory.as_ref().filter(|directory| !directory.starts_with('/')) {
+            cx.problem(Problem::at(directory.span(), "a data directory is an absolute path"));
+            return None;
+        }
+        Some(Cluster {
+            name: name.to_owned(),
+            host: cx.host(self.host.as_ref())?,
+            conninfo: self.conninfo.map(Located::into_inner),
+            password,
+            data_directory: self.data_directory.map(|path| path.trim_end_matches('/').to_owned()),
+            bin_directory: self.bin_directory,
+            user: self.user,
+            service: self.service.unwrap_or_default().build(),
+        })
+    }
+}
+
+register_resource!(ClusterConfig);

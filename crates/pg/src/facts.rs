@@ -1,0 +1,89 @@
+//! What the stages of the primary find out and those of the standby need.
+
+use reseed_core::item::Fact;
+use serde::{Deserialize, Serialize};
+
+/// How the snapshot is made sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One atomic snapshot of everything: PostgreSQL sees a crash and recovers from its own WAL.
+    Atomic,
+    /// Snapshots inside backup mode, with a `backup_label` in the copy.
+    Backup,
+}
+
+/// A tablespace outside the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablespace {
+    /// Its OID, which is the name of its link in `pg_tblspc`.
+    pub oid: u32,
+    /// Its directory, links resolved.
+    pub path: String,
+}
+
+/// The source's directories, links resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// The data directory.
+    pub data_directory: String,
+    /// Where `pg_wal` leads, if it is a link or a mount point of its own.
+    pub wal_directory: Option<String>,
+    /// Tablespaces.
+    pub tablespaces: Vec<Tablespace>,
+}
+
+/// What identifies a cluster and decides whether another can follow it. Put on the board while
+/// surveying the primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// System identifier from `pg_control`.
+    pub system_identifier: u64,
+    /// `server_version_num`, for example 150018.
+    pub version: u32,
+    /// Timeline of the last checkpoint.
+    pub timeline: u32,
+    /// Its directories.
+    pub layout: Layout,
+    /// Settings that a standby must not have lower: `max_connections` and kin, with their values.
+    pub minimum_settings: Vec<(String, i64)>,
+    /// Bytes of a WAL segment.
+    pub wal_segment_size: u64,
+    /// Whether data checksums are on.
+    pub data_checksums: bool,
+    /// Connection string for the standby's WAL receiver, without a password.
+    pub upstream: String,
+}
+
+impl Source {
+    /// The major version: 10, 11 … 18.
+    pub fn major(&self) -> u32 {
+        self.version / 10_000
+    }
+}
+
+impl Fact for Source {
+    const KEY: &'static str = "postgresql.source";
+}
+
+/// The backup as it was taken: in the item from `pg-quiesce` on, completed by `pg-release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// How the snapshot is made sound.
+    pub mode: Mode,
+    /// Whether the content of `pg_wal` is in the snapshot.
+    pub wal_included: bool,
+    /// Name of the physical slot that retains the WAL which the standby will need.
+    pub slot: Option<String>,
+    /// `backup_label` as the server gave it, byte for byte (mode backup, after release).
+    pub label: Option<String>,
+    /// `tablespace_map` as the server gave it (mode backup, after release), if it is not empty.
+    pub tablespace_map: Option<String>,
+    /// The LSN past which a standby must have replayed to count as good: the end of the backup, or
+    /// the insert position after an atomic snapshot. Known after release.
+    pub proof_lsn: Option<String>,
+}
+
+impl Fact for Backup {
+    const KEY: &'static str = "postgresql.backup";
+}

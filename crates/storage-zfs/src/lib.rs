@@ -1,0 +1,1 @@
+//! ZFS for reseed: snapshot, send, receive and clone as stages.

@@ -1,0 +1,1 @@
+//! Hosts over SSH and the transfer between them, for reseed.

@@ -1,0 +1,1 @@
+//! Tests of reseed on real parts.
