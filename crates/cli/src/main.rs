@@ -1,1 +1,3 @@
+//! The `reseed` binary.
+
 fn main() {}
