@@ -1,5 +1,7 @@
 //! The engine: folds kinds, checks, runs, and takes everything back when something fails.
 
+#[cfg(test)]
+mod tests;
 mod unwind;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,201 @@
+//! The engine's promises, on stages that do nothing but note what was called.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::Class;
+use crate::item::{Facts, Payload};
+use crate::undo::{Chore, Undo};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Act {
+    Work,
+    Refuse,
+    Fail,
+    Panic,
+    Hang,
+}
+
+#[derive(Debug)]
+struct Fake {
+    name: String,
+    act: Act,
+    log: Log,
+    undo_fails: bool,
+}
+
+#[derive(Debug)]
+struct FakeUndo {
+    name: String,
+    log: Log,
+    fails: bool,
+}
+
+#[async_trait]
+impl Undo for FakeUndo {
+    fn describe(&self) -> String {
+        format!("undo {}", self.name)
+    }
+
+    fn by_hand(&self) -> String {
+        format!("rm {}", self.name)
+    }
+
+    async fn undo(&self) -> Result<()> {
+        self.log.lock().unwrap().push(Undo::describe(self));
+        if self.fails { Err(Error::failed("still there")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Chore for FakeUndo {
+    fn describe(&self) -> String {
+        format!("chore {}", self.name)
+    }
+
+    async fn perform(&self) -> Result<Option<String>> {
+        self.log.lock().unwrap().push(Chore::describe(self));
+        Err(Error::failed("a chore never fails a run"))
+    }
+}
+
+#[async_trait]
+impl Stage for Fake {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn flow(&self, _input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(Kind::Standby)
+    }
+
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        match self.act {
+            Act::Refuse => Err(Error::failed(format!("{} will not", self.name)).hint("ask nicely")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
+        let undo = || FakeUndo { name: self.name.clone(), log: self.log.clone(), fails: self.undo_fails };
+        let _ = cx.arm(undo());
+        cx.after_commit(undo());
+        self.log.lock().unwrap().push(format!("run {}", self.name));
+        match self.act {
+            Act::Fail => Err(Error::failed("no luck")),
+            Act::Panic => panic!("out of luck"),
+            Act::Hang => std::future::pending().await,
+            _ => Ok(Item { payload: Payload::Standby, facts: Facts::default() }),
+        }
+    }
+}
+
+fn engine(acts: &[Act], log: &Log) -> Engine {
+    let fake = |(index, act): (usize, &Act)| {
+        let name = char::from(b'a' + index as u8).to_string();
+        Arc::new(Fake { name, act: *act, log: log.clone(), undo_fails: false }) as Arc<dyn Stage>
+    };
+    let stages = acts.iter().enumerate().map(fake).collect();
+    let options = Options { grace: Duration::from_millis(20), ..Options::default() };
+    Engine::new(Pipeline::new("test", stages)).options(options)
+}
+
+fn said(log: &Log) -> Vec<String> {
+    log.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_run_that_ends_well_commits_and_then_does_its_chores() {
+    let log = Log::default();
+    let report = engine(&[Act::Work, Act::Work], &log).run().await;
+    assert_eq!((report.outcome, report.exit_code()), (Outcome::Done, 0));
+    assert_eq!(said(&log), ["run a", "run b", "chore a", "chore b"]);
+}
+
+#[tokio::test]
+async fn a_failure_or_a_panic_undoes_the_last_act_first() {
+    for act in [Act::Fail, Act::Panic] {
+        let log = Log::default();
+        let report = engine(&[Act::Work, act, Act::Work], &log).run().await;
+        assert_eq!((report.outcome, report.exit_code()), (Outcome::Undone, 1));
+        assert_eq!(said(&log), ["run a", "run b", "undo b", "undo a"]);
+        assert!(report.error.unwrap().contains("luck"));
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_told_and_nothing_runs() {
+    let log = Log::default();
+    let report = engine(&[Act::Refuse, Act::Work, Act::Refuse], &log).run().await;
+    assert_eq!((report.exit_code(), report.hint.as_deref()), (3, Some("ask nicely")));
+    assert_eq!(report.error.unwrap(), "stage a: a will not; and stage c: c will not");
+    assert!(said(&log).is_empty());
+}
+
+#[tokio::test]
+async fn a_cancelled_stage_is_dropped_after_its_grace_and_undone() {
+    let log = Log::default();
+    let engine = engine(&[Act::Work, Act::Hang], &log);
+    let (cancel, seen) = (engine.cancel_token(), log.clone());
+    let watch = tokio::spawn(async move {
+        while !said(&seen).contains(&"run b".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+        cancel.cancel();
+    });
+    let report = engine.run().await;
+    watch.await.unwrap();
+    assert_eq!(report.exit_code(), 130);
+    assert_eq!(said(&log), ["run a", "run b", "undo b", "undo a"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_stuck_and_told_as_a_command() {
+    let log = Log::default();
+    let stage = |name: &str, act, undo_fails| {
+        Arc::new(Fake { name: name.into(), act, log: log.clone(), undo_fails }) as Arc<dyn Stage>
+    };
+    let stages = vec![stage("a", Act::Work, false), stage("b", Act::Work, true), stage("c", Act::Fail, false)];
+    let report = Engine::new(Pipeline::new("test", stages)).run().await;
+    assert_eq!((report.outcome, report.exit_code()), (Outcome::Stuck, 4));
+    assert_eq!(report.by_hand, ["rm b"]);
+    assert_eq!(said(&log)[3..], ["undo c", "undo b", "undo a"]);
+}
+
+#[tokio::test]
+async fn a_second_cancel_gives_up_undoing() {
+    let log = Log::default();
+    let engine = engine(&[Act::Work, Act::Fail], &log);
+    engine.stop_undo_token().cancel();
+    let report = engine.run().await;
+    assert_eq!(report.exit_code(), 4);
+    assert_eq!(report.by_hand, ["rm b", "rm a"]);
+}
+
+#[test]
+fn an_error_of_a_check_is_a_refusal_whatever_it_was() {
+    let log = Log::default();
+    let stage: Arc<dyn Stage> = Arc::new(Fake { name: "a".into(), act: Act::Work, log, undo_fails: false });
+    assert_eq!(refusal(&stage, Error::failed("x")).class(), Class::Refused);
+}
+
+struct Flag(AtomicBool);
+
+impl Observer for Flag {
+    fn on(&self, event: &Event) {
+        if matches!(event, Event::RunFinished(report) if report.outcome == Outcome::Done) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_carries_the_report() {
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    engine(&[Act::Work], &Log::default()).observe(flag.clone()).run().await;
+    assert!(flag.0.load(Ordering::SeqCst));
+}
