@@ -212,15 +212,25 @@ impl Engine {
         for (index, stage) in run.stages.iter().enumerate() {
             let cx = CheckCx { run: Arc::clone(run), index };
             let surveyed = self.unless_cancelled(stage.survey(&cx)).await;
-            surveyed.map_err(|error| vec![refusal(stage, error)])?;
+            surveyed.map_err(|error| vec![self.refusal(index, stage, error)])?;
         }
         for (index, stage) in run.stages.iter().enumerate() {
             let cx = CheckCx { run: Arc::clone(run), index };
             if let Err(error) = self.unless_cancelled(stage.check(&cx)).await {
-                refusals.push(refusal(stage, error));
+                refusals.push(self.refusal(index, stage, error));
             }
         }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    /// Tells the refusal, and gives it with the name of its stage in front.
+    fn refusal(&self, index: usize, stage: &Arc<dyn Stage>, error: Error) -> Error {
+        let error = error.into_refusal();
+        if error.class() == crate::Class::Refused {
+            let (name, hint) = (stage.name().to_owned(), error.hint_text().map(str::to_owned));
+            self.observer.on(&Event::Refused { index, stage: name, error: error.chain(), hint });
+        }
+        error.context(format!("stage {}", stage.name()))
     }
 
     async fn unless_cancelled(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
@@ -335,10 +345,6 @@ async fn tick(run: Arc<Run>, every: Duration) {
             told = Some(progress);
         }
     }
-}
-
-fn refusal(stage: &Arc<dyn Stage>, error: Error) -> Error {
-    error.into_refusal().context(format!("stage {}", stage.name()))
 }
 
 /// One error that names all refusals; class and hint are those of the first.

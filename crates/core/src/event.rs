@@ -37,6 +37,18 @@ pub enum Event {
         /// One line.
         text: String,
     },
+    /// A check refuses; nothing has been touched. There may be several.
+    #[serde(rename = "check.refused")]
+    Refused {
+        /// Position of the stage, from 0.
+        index: usize,
+        /// Its name.
+        stage: String,
+        /// Why, with its causes.
+        error: String,
+        /// What would mend it.
+        hint: Option<String>,
+    },
     /// All checks passed.
     #[serde(rename = "run.checked")]
     Checked,

@@ -20,6 +20,8 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// The kind after each stage.
     pub kinds: Vec<Kind>,
+    /// The settings of each stage as they stand in the file: `level = 3`. No `${name}` is filled.
+    pub settings: Vec<Vec<String>>,
 }
 
 /// Reads a pipeline file. `set` fills its `${name}`s. Pure but for reading secrets.
@@ -33,6 +35,7 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
         return Err(problems);
     }
     let mut root = root.into_inner();
+    let settings = settings(&root, text);
     variables::fill(&mut root, set, &mut problems);
     let name = take_name(&mut root, &mut problems);
     let stages = take_stages(&mut root, &mut problems);
@@ -40,7 +43,20 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     add_resources(root, &mut cx);
     let built: Vec<_> = stages.into_iter().map(|(picked, table)| build(picked, table, &mut cx)).collect();
     cx.build_rest();
-    finish(name, built, problems)
+    finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings })
+}
+
+/// The text of each setting of each stage, on one line.
+fn settings(root: &DeTable<'_>, text: &str) -> Vec<Vec<String>> {
+    let stages = root.get("stage").and_then(|value| value.get_ref().as_array());
+    let one = |table: &DeTable<'_>| -> Vec<String> {
+        let mut entries: Vec<_> = table.iter().filter(|(key, _)| key.get_ref() != "use").collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let line = |value: Range<usize>| text[value].split_whitespace().collect::<Vec<_>>().join(" ");
+        entries.iter().map(|(key, value)| format!("{} = {}", key.get_ref(), line(value.span()))).collect()
+    };
+    let tables = stages.into_iter().flatten().filter_map(|stage| stage.get_ref().as_table());
+    tables.map(one).collect()
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {
@@ -122,6 +138,7 @@ fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
     }
 }
 
+type Folded = (Pipeline, Vec<Kind>);
 type BuiltStage = (Range<usize>, Option<Arc<dyn Stage>>);
 
 fn build(picked: Picked, table: Table<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
@@ -139,14 +156,14 @@ fn build(picked: Picked, table: Table<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
 }
 
 /// Folds the longest run of stages that could be built, so that misfits are told with the rest.
-fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Problem>) -> Result<Loaded, Vec<Problem>> {
+fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Problem>) -> Result<Folded, Vec<Problem>> {
     let spans: Vec<_> = built.iter().map(|(span, _)| span.clone()).collect();
     let whole = built.iter().all(|(_, stage)| stage.is_some());
     let stages = built.into_iter().map_while(|(_, stage)| stage).collect();
     let pipeline = Pipeline::new(name.clone().unwrap_or_default(), stages);
     let folded = pipeline.fold();
     match folded {
-        Ok(kinds) if whole && problems.is_empty() => return Ok(Loaded { pipeline, kinds }),
+        Ok(kinds) if whole && problems.is_empty() => return Ok((pipeline, kinds)),
         Ok(_) => {}
         Err(misfits) => {
             let told = misfits.into_iter().filter(|misfit| whole || !matches!(misfit, Misfit::End { .. }));

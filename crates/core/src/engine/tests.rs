@@ -179,8 +179,9 @@ async fn a_second_cancel_gives_up_undoing() {
 #[test]
 fn an_error_of_a_check_is_a_refusal_whatever_it_was() {
     let log = Log::default();
-    let stage: Arc<dyn Stage> = Arc::new(Fake { name: "a".into(), act: Act::Work, log, undo_fails: false });
-    assert_eq!(refusal(&stage, Error::failed("x")).class(), Class::Refused);
+    let engine = engine(&[Act::Work], &log);
+    let stage = Arc::clone(&engine.pipeline.stages[0]);
+    assert_eq!(engine.refusal(0, &stage, Error::failed("x")).class(), Class::Refused);
 }
 
 struct Flag(AtomicBool);

@@ -169,13 +169,30 @@ impl ProcessHandle for LocalJob {
     }
 
     fn kill(&mut self) {
-        for step in &mut self.steps {
-            let _ = step.child.start_kill();
-        }
+        self.steps.iter_mut().for_each(Step::kill);
+    }
+}
+
+impl Drop for LocalJob {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
 impl Step {
+    /// Ends the command and what it started: a wrapper such as `sudo` or `sh` has children of its own.
+    /// A server that a command left behind is not among them: it made a session of its own.
+    fn kill(&mut self) {
+        if self.exit.is_some() {
+            return;
+        }
+        let group = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.start_kill();
+    }
+
     async fn wait(&mut self) -> Result<StepExit> {
         if let Some(exit) = &self.exit {
             return Ok(exit.clone());
@@ -189,5 +206,66 @@ impl Step {
         let exit = StepExit { command: self.shown.clone(), status: status.code(), stderr };
         self.exit = Some(exit.clone());
         Ok(exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Command, drain, open};
+    use crate::stream::{Chunks, Meter, collect};
+
+    fn host() -> LocalHost {
+        LocalHost::new("local", &LocalConfig::default())
+    }
+
+    #[tokio::test]
+    async fn every_exit_status_of_a_pipe_counts() {
+        let failing = Job::pipe(vec![Command::script("echo data; exit 3"), Command::new("cat")]);
+        let error = collect(open(&host(), &failing).await.unwrap(), 100).await.unwrap_err();
+        assert!(error.chain().contains("exited 3"), "{}", error.chain());
+    }
+
+    #[tokio::test]
+    async fn the_cause_is_the_command_that_failed_by_itself_and_not_the_one_that_lost_its_reader() {
+        let job = Job::pipe(vec![Command::new("yes"), Command::script("echo 'disk is full' >&2; exit 1")]);
+        let error = collect(open(&host(), &job).await.unwrap(), 100).await.unwrap_err();
+        assert!(error.chain().contains("disk is full"), "{}", error.chain());
+    }
+
+    #[tokio::test]
+    async fn a_failing_stream_never_ends_the_receivers_input_cleanly() {
+        let marker = std::env::temp_dir().join(format!("reseed-clean-end-{}", std::process::id()));
+        let receive = Command::script(r#"cat >/dev/null && touch "$1""#).arg(marker.to_str().unwrap());
+        let process = host().spawn(&receive.into()).await.unwrap();
+        let stream = Chunks::failing(vec!["abc".into()], Error::failed("the sender died"));
+        let error = drain(Box::new(stream), process, &Meter::default()).await.unwrap_err();
+        assert_eq!(error.chain(), "the sender died");
+        assert!(!marker.exists());
+    }
+
+    #[tokio::test]
+    async fn the_receivers_own_error_is_told_when_it_stops_reading() {
+        let receive = Command::script("echo 'no space left' >&2; exit 1");
+        let process = host().spawn(&receive.into()).await.unwrap();
+        let stream = Box::new(Chunks::new(vec![vec![0; 4 << 20].into(); 4]));
+        let error = drain(stream, process, &Meter::default()).await.unwrap_err();
+        assert!(error.chain().contains("no space left"), "{}", error.chain());
+    }
+
+    #[tokio::test]
+    async fn dropping_a_job_ends_what_its_commands_started() {
+        let process = host().spawn(&Command::script("sleep 600 & echo $!; wait").into()).await.unwrap();
+        let mut process = process;
+        let mut line = [0; 16];
+        let read = process.stdout.as_mut().unwrap().read(&mut line).await.unwrap();
+        let child: i32 = String::from_utf8_lossy(&line[..read]).trim().parse().unwrap();
+        drop(process);
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while rustix::process::test_kill_process(child).is_ok() && std::time::Instant::now() < deadline {
+            tokio::task::yield_now().await;
+        }
+        assert!(rustix::process::test_kill_process(child).is_err(), "the child outlived its job");
     }
 }
