@@ -53,6 +53,11 @@ pub struct Cluster {
     pub service: Service,
 }
 
+/// The cluster that is copied: put on the board by the stage that surveys the primary, for those of
+/// the standby that must ask it.
+#[derive(Debug, Clone)]
+pub struct Primary(pub Arc<Cluster>);
+
 impl ResourceConfig for ClusterConfig {
     const TABLE: &'static str = "clusters";
     const USE: Option<&'static str> = None;
@@ -67,6 +72,7 @@ impl ResourceConfig for ClusterConfig {
             cx.problem(Problem::at(directory.span(), "a data directory is an absolute path"));
             return None;
         }
+        let service = self.service.unwrap_or_default().build(cx)?;
         Some(Cluster {
             name: name.to_owned(),
             host: cx.host(self.host.as_ref())?,
@@ -75,7 +81,7 @@ impl ResourceConfig for ClusterConfig {
             data_directory: self.data_directory.map(|path| path.trim_end_matches('/').to_owned()),
             bin_directory: self.bin_directory,
             user: self.user,
-            service: self.service.unwrap_or_default().build(),
+            service,
         })
     }
 }

@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod facts;
 pub mod service;
+mod target;

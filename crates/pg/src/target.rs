@@ -1,0 +1,1 @@
+//! The standby's side: survey, stop, configure, switch, start and prove.
