@@ -1,0 +1,39 @@
+//! A load of writes on a server.
+
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Result;
+use crate::process::Tool;
+
+/// A pgbench that writes until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Load {
+    process: Option<Child>,
+}
+
+impl Load {
+    pub(crate) fn start(pgbench: &Tool) -> Result<Self> {
+        Ok(Self { process: Some(pgbench.start()?) })
+    }
+
+    /// Whether it still runs: a load ends by itself when its server does.
+    pub fn runs(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// Ends it.
+    pub fn stop(self) {}
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
+            // Asked politely, pgbench closes its sessions; it is ours, and not reaped yet.
+            let _ = kill_process(pid, Signal::INT);
+        }
+        let _ = process.wait();
+    }
+}

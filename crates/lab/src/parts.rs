@@ -1,0 +1,32 @@
+//! What a lab needs of the machine.
+
+use crate::Major;
+use crate::process::which;
+
+/// Something that a lab needs and the machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it is.
+    pub what: &'static str,
+    /// The Debian package that brings it.
+    pub package: &'static str,
+}
+
+const PROGRAMS: [(&str, &str); 6] = [
+    ("zpool", "zfs-fuse"),
+    ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("zstd", "zstd"),
+    ("flock", "util-linux"),
+];
+
+/// Everything that is missing here for a lab with ZFS, SSH and PostgreSQL.
+pub fn missing_parts() -> Vec<Part> {
+    let absent = PROGRAMS.into_iter().filter(|(program, _)| which(program).is_none());
+    let mut missing: Vec<_> = absent.map(|(what, package)| Part { what, package }).collect();
+    if Major::newest().is_err() {
+        missing.push(Part { what: "PostgreSQL", package: "postgresql" });
+    }
+    missing
+}

@@ -1,0 +1,116 @@
+//! A throw-away sshd on a high port of 127.0.0.1.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reseed_core::host::shell_quote;
+
+use crate::process::{Tool, make_directory, wait_until, which, write};
+use crate::{Lab, LabError, Result, free_port};
+
+/// What the far side of a connection has in its PATH besides the system's own programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FarPath {
+    /// Everything that the machine has.
+    #[default]
+    Usual,
+    /// The system's programs without these.
+    Without(Vec<String>),
+    /// Everything that the machine has, and these programs in front.
+    With(Vec<PathBuf>),
+}
+
+/// An sshd with keys of its own.
+#[derive(Debug)]
+pub struct Sshd {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// The private key of the one user that may come in: root.
+    pub identity_file: String,
+    /// A `known_hosts` that has its key.
+    pub known_hosts: String,
+}
+
+impl Sshd {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When OpenSSH's programs are missing or it does not listen.
+    pub fn in_lab(lab: &Lab, path: &FarPath) -> Result<Self> {
+        let program = which("sshd").ok_or_else(|| LabError::Missing {
+            what: "the program sshd".to_owned(),
+            hint: "apt-get install openssh-server".to_owned(),
+        })?;
+        let port = free_port()?;
+        let home = lab.directory().join(format!("ssh-{port}"));
+        make_directory(&home)?;
+        // Compiled in; Debian's init script makes it where sshd runs as a service.
+        make_directory(Path::new("/run/sshd"))?;
+        let sshd = Self::write_files(&home, port, path)?;
+        let pid = home.join("pid");
+        let pid = shell_quote(&pid.to_string_lossy()).to_owned();
+        lab.guard().add(&format!("[ -s {pid} ] && kill $(cat {pid})"))?;
+        Tool::new(program).arg("-f").arg(home.join("config").to_string_lossy()).run()?;
+        wait_until("an open port of sshd", Duration::from_secs(10), || {
+            Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
+        })?;
+        Ok(sshd)
+    }
+
+    fn write_files(home: &Path, port: u16, path: &FarPath) -> Result<Self> {
+        let file = |name: &str| home.join(name).to_string_lossy().into_owned();
+        for key in ["host_key", "client_key"] {
+            let keygen = Tool::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "reseed-lab"]);
+            keygen.arg("-f").arg(file(key)).run()?;
+        }
+        let public = |key: &str| {
+            let read = std::fs::read_to_string(file(&format!("{key}.pub")));
+            read.map_err(LabError::io("reading a key that was just made"))
+        };
+        write(&home.join("authorized_keys"), &public("client_key")?, 0o600)?;
+        write(&home.join("known_hosts"), &format!("[127.0.0.1]:{port} {}", public("host_key")?), 0o644)?;
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile {}\nStrictModes no\n\
+             UsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxStartups 200\nMaxSessions 200\n\
+             LogLevel ERROR\nSetEnv PATH={}\n",
+            file("host_key"),
+            file("authorized_keys"),
+            file("pid"),
+            path.value(home)?
+        );
+        write(&home.join("config"), &config, 0o600)?;
+        Ok(Self { port, identity_file: file("client_key"), known_hosts: file("known_hosts") })
+    }
+}
+
+impl FarPath {
+    /// The value of PATH; programs picked one by one are linked in a directory under `home`.
+    fn value(&self, home: &Path) -> Result<String> {
+        const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let picked = home.join("bin");
+        make_directory(&picked)?;
+        match self {
+            Self::Usual => return Ok(SYSTEM.to_owned()),
+            Self::With(programs) => {
+                programs.iter().try_for_each(|program| link(program, &picked))?;
+                return Ok(format!("{}:{SYSTEM}", picked.display()));
+            }
+            Self::Without(names) => {
+                // Administration programs are found by their full directories; only /usr/bin is sifted.
+                let entries = std::fs::read_dir("/usr/bin").map_err(LabError::io("listing /usr/bin"))?.flatten();
+                let wanted = |path: &PathBuf| {
+                    !names.iter().any(|name| path.file_name().is_some_and(|file| file == name.as_str()))
+                };
+                entries.map(|entry| entry.path()).filter(wanted).try_for_each(|program| link(&program, &picked))?;
+            }
+        }
+        Ok(format!("{}:/usr/sbin:/sbin", picked.display()))
+    }
+}
+
+fn link(program: &Path, directory: &Path) -> Result<()> {
+    let Some(name) = program.file_name() else { return Ok(()) };
+    let linked = std::os::unix::fs::symlink(program, directory.join(name));
+    linked.map_err(LabError::io(format!("linking {}", program.display())))
+}
