@@ -1,11 +1,12 @@
 //! PostgreSQL installations on this machine.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use reseed_core::host::shell_quote;
 
-use crate::process::{make_directory, write};
+use crate::process::{Tool, make_directory, write};
 use crate::{Lab, LabError, Result};
 
 /// Where Debian keeps each major version.
@@ -18,10 +19,10 @@ pub(crate) const OTHERS: &str = "RESEED_PG_DIR";
 pub struct Major {
     /// The version: 10, 11 … 18.
     pub number: u32,
-    /// Its programs.
-    pub programs: PathBuf,
-    /// Where its libraries are, if the linker does not find them by itself.
-    libraries: Option<PathBuf>,
+    /// The directory that holds its `bin`.
+    directory: PathBuf,
+    /// Whether it was made by `scripts/get-postgres` and not by the system's packages.
+    fetched: bool,
 }
 
 /// Every major version that is installed: Debian's, those in the directory that `RESEED_PG_DIR`
@@ -42,13 +43,12 @@ fn cache() -> Option<PathBuf> {
     Some(base.join("reseed/postgres"))
 }
 
-fn in_tree(tree: &Path, own_libraries: bool) -> Vec<(u32, Major)> {
+fn in_tree(tree: &Path, fetched: bool) -> Vec<(u32, Major)> {
     let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
     let major = |directory: PathBuf| {
         let number = directory.file_name()?.to_str()?.parse().ok()?;
-        let programs = directory.join("bin");
-        let libraries = Some(directory.join("lib")).filter(|path| own_libraries && path.is_dir());
-        programs.join("postgres").is_file().then_some((number, Major { number, programs, libraries }))
+        let found = directory.join("bin/postgres").is_file();
+        found.then_some((number, Major { number, directory, fetched }))
     };
     entries.filter_map(|entry| major(entry.path())).collect()
 }
@@ -78,33 +78,53 @@ impl Major {
         })
     }
 
-    /// The directory of the programs as anyone can call them, with nothing set in the environment:
-    /// where the libraries lie apart, one in the lab with a wrapper for each program.
+    /// The directory of the programs as the servers' user can call them, with nothing set in the
+    /// environment: where the libraries lie apart, one in the lab with a wrapper for each program.
     pub(crate) fn callable(&self, lab: &Lab) -> Result<PathBuf> {
-        let Some(libraries) = &self.libraries else { return Ok(self.programs.clone()) };
+        if !self.fetched {
+            return Ok(self.directory.join("bin"));
+        }
+        let tree = self.reachable(lab)?;
+        let (programs, libraries) = (tree.join("bin"), tree.join("lib"));
+        if !libraries.is_dir() {
+            return Ok(programs);
+        }
         let wrappers = lab.directory().join(format!("programs-{}", self.number));
         make_directory(&wrappers)?;
-        let entries = std::fs::read_dir(&self.programs);
-        for entry in entries.map_err(LabError::io("listing PostgreSQL's programs"))?.flatten() {
-            let (library, program) = (libraries.to_string_lossy(), entry.path());
-            let program = shell_quote(&program.to_string_lossy()).to_owned();
-            let text = format!(
-                "#!/bin/sh\nLD_LIBRARY_PATH={}\nexport LD_LIBRARY_PATH\nexec {program} \"$@\"\n",
-                shell_quote(&library)
-            );
-            write(&wrappers.join(entry.file_name()), &text, 0o755)?;
+        for entry in std::fs::read_dir(&programs).map_err(LabError::io("listing PostgreSQL's programs"))?.flatten() {
+            write(&wrappers.join(entry.file_name()), &wrapper(&entry.path(), &libraries), 0o755)?;
         }
         Ok(wrappers)
     }
 
-    /// A client program of the newest version that has it: servers' packages often lack clients, and
-    /// `psql` and `pgbench` get along with older servers.
-    pub(crate) fn client(&self, program: &str) -> PathBuf {
-        let own = Path::new(DEBIAN).join(self.number.to_string()).join("bin").join(program);
-        if own.is_file() {
-            return own;
+    /// The tree, or, where only root can get at it (as in root's own cache), a copy of it in the
+    /// lab, by hard links where the file system allows them.
+    fn reachable(&self, lab: &Lab) -> Result<PathBuf> {
+        let open = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+        if self.directory.ancestors().all(open) {
+            return Ok(self.directory.clone());
         }
-        let debian = in_tree(Path::new(DEBIAN), false).into_iter().map(|(_, major)| major.programs.join(program));
-        debian.filter(|path| path.is_file()).max().unwrap_or_else(|| self.programs.join(program))
+        let copy = lab.directory().join(format!("postgres-{}", self.number));
+        if !copy.exists() {
+            let script = r#"cp -al -- "$1" "$2" 2>/dev/null || { rm -rf -- "$2"; cp -a -- "$1" "$2"; }"#;
+            let paths = [&self.directory, &copy].map(|path| path.to_string_lossy().into_owned());
+            Tool::new("sh").args(["-c", script, "sh"]).args(paths).run()?;
+        }
+        Ok(copy)
     }
+
+    /// A client program: of this version where the system's packages have it, else of the newest that
+    /// they have, since `psql` and `pgbench` get along with older servers and fetched ones lack them.
+    pub(crate) fn client(&self, program: &str) -> PathBuf {
+        let packaged = in_tree(Path::new(DEBIAN), false);
+        let own = packaged.iter().find(|(number, _)| *number == self.number);
+        let best = own.or_else(|| packaged.iter().max_by_key(|(number, _)| *number));
+        best.map_or(self.directory.as_path(), |(_, major)| major.directory.as_path()).join("bin").join(program)
+    }
+}
+
+fn wrapper(program: &Path, libraries: &Path) -> String {
+    let quoted = |path: &Path| shell_quote(&path.to_string_lossy());
+    let (program, libraries) = (quoted(program), quoted(libraries));
+    format!("#!/bin/sh\nLD_LIBRARY_PATH={libraries}\nexport LD_LIBRARY_PATH\nexec {program} \"$@\"\n")
 }

@@ -1,0 +1,53 @@
+# The commands of this project. `make demo` and `make test` need nothing else on Debian and Ubuntu: they
+# install what is missing (as root or with sudo); elsewhere they name it.
+
+SHELL := /bin/bash
+export PATH := $(PATH):$(HOME)/.cargo/bin
+target := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+# Pools, sshd and servers of other users are root's business. Only what is run needs it, not the build.
+sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
+as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
+
+.PHONY: help demo build test lint docs bench pg-versions install
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## a primary under load and a standby on real ZFS through real SSH: seed it, reset it  (ARGS="--json")
+	@scripts/install build lab
+	@cargo build --quiet --release --bin reseed
+	@$(sudo) $(target)/release/reseed demo $(ARGS)
+
+build: ## the release binary
+	@scripts/install build
+	cargo build --release --bin reseed
+
+# The last lines are the runner's own summary of all tests, so doc tests go first.
+test: pg-versions ## every test, on real parts
+	@scripts/install build lab
+	cargo test --quiet --workspace --doc
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  set -x; $(as_root) cargo nextest run --workspace $(if $(CI),--profile ci); \
+	else \
+	  echo "cargo-nextest is not installed; cargo test does it, slower"; \
+	  set -x; $(as_root) cargo test --workspace --lib --bins --tests -- --test-threads 1; \
+	fi
+
+lint: ## formatting, clippy, documentation: all without a warning
+	@scripts/install build
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+bench: ## what reseed costs, as ratios within one run
+	@scripts/install build lab
+	cargo build --quiet --release --workspace --bins
+	$(sudo) benches/run
+
+pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
+	@scripts/install versions
+	@scripts/get-postgres
+
+install: build ## to /usr/local/bin
+	$(if $(sudo),sudo) install -m 755 $(target)/release/reseed $(or $(DESTDIR),/usr/local)/bin/reseed
