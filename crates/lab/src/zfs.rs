@@ -85,6 +85,11 @@ impl Pool {
         format!("{}/{name}", self.name)
     }
 
+    /// A path under the pool's mount point.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.mountpoint)
+    }
+
     /// Makes a dataset with these properties (`name=value`).
     ///
     /// # Errors
