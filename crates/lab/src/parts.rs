@@ -30,3 +30,8 @@ pub fn missing_parts() -> Vec<Part> {
     }
     missing
 }
+
+/// Whether this process may make pools and run servers as other users.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

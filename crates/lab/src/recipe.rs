@@ -1,0 +1,133 @@
+//! Pipeline files for a [`Pair`].
+
+use std::fmt::Write;
+
+use crate::{Pair, Server};
+
+/// How the copy takes the place of what was there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// Received beside the live data and cloned: down for a moment.
+    #[default]
+    Clone,
+    /// Stopped first, received over the live data: the classic order.
+    InPlace,
+}
+
+/// Where reseed runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seat {
+    /// On the standby.
+    #[default]
+    Standby,
+    /// On the primary.
+    Primary,
+    /// On a third machine.
+    Third,
+}
+
+/// What a pipeline file for a pair shall be.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The pipeline's name.
+    pub name: String,
+    /// How the copy takes its place.
+    pub switch: Switch,
+    /// Where it runs.
+    pub seat: Seat,
+    /// Whether the stream is compressed on the wire.
+    pub compress: bool,
+    /// Further lines for a stage, by its name: `("pg-quiesce", "mode = \"backup\"")`.
+    pub extra: Vec<(&'static str, String)>,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            name: "reset-standby".to_owned(),
+            switch: Switch::Clone,
+            seat: Seat::Standby,
+            compress: true,
+            extra: vec![],
+        }
+    }
+}
+
+impl Recipe {
+    /// The same with one more line for a stage.
+    pub fn with(mut self, stage: &'static str, line: impl Into<String>) -> Self {
+        self.extra.push((stage, line.into()));
+        self
+    }
+
+    fn hosts(&self) -> (bool, bool) {
+        (self.seat != Seat::Primary, self.seat != Seat::Standby)
+    }
+}
+
+impl Pair {
+    /// The pipeline file that brings this pair's standby to a fresh snapshot of its primary.
+    pub fn pipeline(&self, recipe: &Recipe) -> String {
+        let mut text = format!("name = \"{}\"\n\n", recipe.name);
+        let (far_primary, far_standby) = recipe.hosts();
+        for (name, far) in [("primary", far_primary), ("standby", far_standby)] {
+            text.push_str(&if far { self.far_host(name) } else { String::new() });
+        }
+        text.push_str(&cluster("primary", far_primary, &format!("conninfo = \"{}\"\n", self.primary.conninfo())));
+        text.push_str(&cluster("standby", far_standby, &place(&self.standby)));
+        for (stage, lines) in self.stages(recipe, far_primary, far_standby) {
+            let extra = recipe.extra.iter().filter(|(name, _)| *name == stage).map(|(_, line)| format!("{line}\n"));
+            let _ = write!(text, "[[stage]]\nuse = \"{stage}\"\n{lines}{}\n", extra.collect::<String>());
+        }
+        text
+    }
+
+    fn far_host(&self, name: &str) -> String {
+        format!(
+            "[hosts.{name}]\nuse = \"ssh\"\naddress = \"root@127.0.0.1\"\nport = {}\nidentity_file = \"{}\"\n\
+             known_hosts = \"{}\"\n\n",
+            self.sshd.port, self.sshd.identity_file, self.sshd.known_hosts
+        )
+    }
+
+    fn stages(&self, recipe: &Recipe, far_primary: bool, far_standby: bool) -> Vec<(&'static str, String)> {
+        let on = |name: &str, far: bool| if far { format!("on = \"{name}\"\n") } else { String::new() };
+        let cluster = |name: &str| format!("cluster = \"{name}\"\n");
+        let settings = format!(
+            "{}settings = {{ port = {}, unix_socket_directories = \"{}\" }}\n",
+            cluster("standby"),
+            self.standby.port,
+            self.standby.sockets
+        );
+        let receive = |keys: String| ("zfs-receive", format!("{}{keys}", on("standby", far_standby)));
+        let mut stages = vec![
+            ("pg-quiesce", cluster("primary")),
+            ("zfs-snapshot", on("primary", far_primary)),
+            ("pg-release", String::new()),
+            ("zfs-send", String::new()),
+        ];
+        stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
+        stages.push(("ssh-transfer", String::new()));
+        if recipe.switch == Switch::InPlace {
+            let over = self.b.dataset("pgsql");
+            stages.insert(0, ("pg-stop", cluster("standby")));
+            stages.push(receive(format!("over = \"{over}\"\nrollback = true\n")));
+            stages.extend([("pg-configure", settings), ("pg-start", cluster("standby"))]);
+        } else {
+            let (into, live) = (self.b.dataset("reseed"), self.b.dataset("pgsql"));
+            stages.push(receive(format!("into = \"{into}\"\n")));
+            stages.push(("zfs-clone", format!("as = \"{live}\"\n")));
+            stages.extend([("pg-configure", settings), ("pg-switch", cluster("standby"))]);
+        }
+        stages
+    }
+}
+
+fn cluster(name: &str, far: bool, lines: &str) -> String {
+    let host = if far { format!("host = \"{name}\"\n") } else { String::new() };
+    format!("[clusters.{name}]\n{host}{lines}\n")
+}
+
+fn place(standby: &Server) -> String {
+    format!("data_directory = \"{}\"\nbin_directory = \"{}\"\n", standby.data, standby.programs.display())
+}
