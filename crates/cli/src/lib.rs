@@ -1,1 +1,58 @@
-//! The reseed command.
+//! The reseed command: arguments, observers and exit codes, and nothing else.
+//!
+//! [`main`] is the whole program. A binary of another crate that links plugins of its own calls it
+//! in the same way and has a `reseed` with more stages:
+//!
+//! ```no_run
+//! // use my_stages as _;
+//! fn main() -> std::process::ExitCode {
+//!     std::process::ExitCode::from(reseed_cli::main(std::env::args_os()))
+//! }
+//! ```
+
+pub mod args;
+mod commands;
+pub mod demo;
+pub mod exit;
+mod file;
+pub mod human;
+mod observe;
+mod out;
+pub mod problems;
+pub mod reference;
+mod signals;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+// Linked for their plugins alone: without these lines nothing of them would register.
+use reseed_pg as _;
+use reseed_storage_zfs as _;
+use reseed_transport_ssh as _;
+
+use args::{Args, Command};
+
+/// Does what the arguments ask for and gives the exit code, see [`exit`]. The first of `args` is
+/// the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    out::tell_panics_in_one_line();
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // A closed pipe is nobody's fault: `reseed --help | head`.
+            let _ = error.print();
+            return if error.use_stderr() { exit::WRONG } else { exit::DONE };
+        }
+    };
+    match args.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Stages(args) => commands::stages::run(&args),
+        Command::Schema => commands::schema::run(),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
+    }
+}

@@ -1,3 +1,7 @@
 //! The `reseed` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(reseed_cli::main(std::env::args_os()))
+}

@@ -1,0 +1,181 @@
+//! What can be typed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, and proven
+  1    failed; everything was taken back
+  2    the call or the pipeline file is wrong; nothing was touched
+  3    refused by a check; nothing was touched
+  4    failed, and something could not be taken back: the commands to type are printed
+  130  cancelled; everything was taken back";
+
+/// Brings a PostgreSQL standby up to date from a file-system snapshot of its primary.
+#[derive(Debug, Parser)]
+#[command(name = "reseed", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline: check everything, do it, prove it; on failure take everything back.
+    ///
+    /// Ctrl-C, SIGTERM and SIGHUP cancel the run and take everything back. A second one stops that
+    /// too and prints what is left as commands.
+    Run(RunArgs),
+    /// Show what a pipeline would do, stage by stage. Changes nothing.
+    Plan(PlanArgs),
+    /// Check whether a pipeline could run now. Changes nothing; exits with 3 if a check refuses.
+    Check(RunArgs),
+    /// Show it: a throw-away primary under load and a standby, seeded and reset before your eyes.
+    ///
+    /// Everything is real (ZFS, SSH on loopback, PostgreSQL), lies in files of its own and is removed
+    /// at the end, also after Ctrl-C. Needs root.
+    Demo(crate::demo::DemoArgs),
+    /// List the stages that a pipeline can be made of, or explain one of them.
+    Stages(StagesArgs),
+    /// Print the JSON Schema of pipeline files, for editors.
+    Schema,
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands into a directory.
+    Man(ManArgs),
+}
+
+/// A pipeline file and what fills its variables.
+#[derive(Debug, clap::Args)]
+pub struct FileArgs {
+    /// The pipeline file; `-` reads it from standard input.
+    pub file: PathBuf,
+    /// Fill `${NAME}` in the file with VALUE. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+}
+
+/// How much is said, and how.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct TalkArgs {
+    /// Print JSON on standard output; what is meant for people goes to standard error.
+    #[arg(long)]
+    pub json: bool,
+    /// Say only what is wrong.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: the time in front of each line, and the end of every stage.
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Arguments of `run` and `check`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// How much is said.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Connect to no machine: show only what the file itself says.
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `stages`.
+#[derive(Debug, clap::Args)]
+pub struct StagesArgs {
+    /// Explain this stage, or this resource such as `hosts` or `hosts.ssh`.
+    pub name: Option<String>,
+    /// Print name, description and JSON Schema of everything as JSON.
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print the whole reference as Markdown.
+    #[arg(long, conflicts_with = "name")]
+    pub markdown: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// Write the pages of all commands into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print the reference of all commands as Markdown.
+    #[arg(long, conflicts_with = "dir")]
+    pub markdown: bool,
+}
+
+impl FileArgs {
+    /// The settings by name.
+    ///
+    /// # Errors
+    /// The name that is set twice.
+    pub fn settings(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut settings = BTreeMap::new();
+        for (name, value) in &self.set {
+            if settings.insert(name.clone(), value.clone()).is_some() {
+                return Err(name.clone());
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it is written `name=value`".to_owned()),
+    }
+}
+
+/// The command line as data, for completions and manual pages.
+pub fn command_line() -> clap::Command {
+    Args::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_may_hold_equals_signs_but_not_come_twice() {
+        let args = |sets: &[&str]| FileArgs {
+            file: PathBuf::new(),
+            set: sets.iter().map(|set| setting(set).unwrap()).collect(),
+        };
+        let settings = args(&["dsn=host=a user=b"]).settings().unwrap();
+        assert_eq!(settings["dsn"], "host=a user=b");
+        assert_eq!(args(&["a=1", "a=2"]).settings().unwrap_err(), "a");
+        assert!(setting("a").is_err() && setting("=a").is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! `reseed run`.
+
+use std::sync::Arc;
+
+use reseed_core::config::Loaded;
+use reseed_core::engine::Engine;
+
+use super::on_runtime;
+use crate::args::{RunArgs, TalkArgs};
+use crate::observe::{Roles, Watch};
+use crate::signals::Signals;
+use crate::{exit, file, out};
+
+pub(crate) fn run(args: &RunArgs) -> u8 {
+    match file::load(&args.file, args.talk.json) {
+        Ok(loaded) => on_runtime(go(loaded, args.talk)),
+        Err(code) => code,
+    }
+}
+
+async fn go(loaded: Loaded, talk: TalkArgs) -> u8 {
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        // Without them a Ctrl-C would leave things behind: better not to begin.
+        Err(error) => {
+            out::error(&format!("can't catch signals: {error}"), None);
+            return exit::FAILED;
+        }
+    };
+    let watch = Watch::begin(talk, Roles::of(&loaded));
+    let engine = Engine::new(loaded.pipeline).observe(Arc::new(watch.speaker()));
+    let speaker = watch.speaker();
+    let report = tokio::select! {
+        report = engine.run() => report,
+        () = signals.steer(&engine, &speaker) => unreachable!("steering goes on until the run has ended"),
+    };
+    watch.end();
+    report.exit_code()
+}

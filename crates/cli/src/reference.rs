@@ -1,0 +1,184 @@
+//! The reference of stages, resources and commands, from their own documentation.
+
+mod commands;
+mod types;
+
+pub use commands::commands_markdown;
+
+use reseed_core::registry;
+use serde_json::Value;
+
+/// A stage or a resource as its documentation describes it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name: `zstd`, or `hosts.ssh` for a resource.
+    pub name: String,
+    /// What it does.
+    pub doc: String,
+    /// Its keys.
+    pub keys: Vec<Key>,
+    /// JSON Schema of its table.
+    pub schema: Value,
+    heading: String,
+    resource: bool,
+}
+
+/// One key of a table.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its name.
+    pub name: String,
+    /// What belongs there, in words.
+    pub holds: String,
+    /// Its default, or that it is required.
+    pub default: String,
+    /// What it is for.
+    pub doc: String,
+}
+
+/// Everything that is registered: stages by name, then resources.
+pub fn entries() -> Vec<Entry> {
+    let stages = registry::stages().into_iter().map(|plugin| {
+        let heading = format!("`{}`", plugin.name);
+        Entry::new(plugin.name.to_owned(), heading, (plugin.schema)().to_value(), false)
+    });
+    let resources = registry::resources().into_iter().map(|plugin| {
+        let (name, heading) = match plugin.use_ {
+            Some(use_) => {
+                (format!("{}.{use_}", plugin.table), format!("`[{}.NAME]` with `use = \"{use_}\"`", plugin.table))
+            }
+            None => (plugin.table.to_owned(), format!("`[{}.NAME]`", plugin.table)),
+        };
+        Entry::new(name, heading, (plugin.schema)().to_value(), true)
+    });
+    stages.chain(resources).collect()
+}
+
+/// The reference of all stages and resources as Markdown; `docs/reference/stages.md` holds it.
+pub fn stages_markdown() -> String {
+    let all = entries();
+    let mut text = "<!-- Written by `make docs` from the documentation in the code; do not edit. -->\n\n\
+                    # Stages and resources\n"
+        .to_owned();
+    for (resource, title) in [(false, "Stages"), (true, "Resources")] {
+        let group: Vec<_> = all.iter().filter(|entry| entry.resource == resource).collect();
+        text.push_str(&format!("\n## {title}\n\n| name | what it is for |\n|---|---|\n"));
+        group.iter().for_each(|entry| text.push_str(&format!("| `{}` | {} |\n", entry.name, cell(&entry.summary()))));
+        group.iter().for_each(|entry| text.push_str(&entry.markdown()));
+    }
+    text
+}
+
+/// The first sentence of a schema's description.
+pub fn first_sentence(schema: &Value) -> String {
+    sentence(&description(schema))
+}
+
+impl Entry {
+    fn new(name: String, heading: String, schema: Value, resource: bool) -> Self {
+        Self { name, doc: description(&schema), keys: keys(&schema), schema, heading, resource }
+    }
+
+    /// The first sentence of what it does.
+    pub fn summary(&self) -> String {
+        sentence(&self.doc)
+    }
+
+    /// Whether it is a resource, not a stage.
+    pub fn is_resource(&self) -> bool {
+        self.resource
+    }
+
+    /// Whether `name` means it; the name of a table means each of its resources.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || (self.resource && self.name.split_once('.').is_some_and(|(table, _)| table == name))
+    }
+
+    /// The reference for a terminal.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n\n{}\n", self.name, indent(&self.doc, 2));
+        for key in &self.keys {
+            text.push_str(&format!("\n  {}: {}, {}\n", key.name, key.holds, key.default));
+            if !key.doc.is_empty() {
+                text.push_str(&format!("{}\n", indent(&key.doc, 6)));
+            }
+        }
+        text
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!("\n### {}\n\n{}\n", self.heading, self.doc);
+        if self.keys.is_empty() {
+            return text;
+        }
+        text.push_str("\n| key | holds | default | what it is for |\n|---|---|---|---|\n");
+        for key in &self.keys {
+            let (holds, default, doc) = (cell(&key.holds), cell(&key.default), cell(&key.doc));
+            text.push_str(&format!("| `{}` | {holds} | {default} | {doc} |\n", key.name));
+        }
+        text
+    }
+}
+
+fn keys(schema: &Value) -> Vec<Key> {
+    let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let one = |(name, key): (&String, &Value)| Key {
+        name: name.clone(),
+        holds: types::in_words(key),
+        default: match (required.contains(&name.as_str()), key.get("default")) {
+            (true, _) => "required".to_owned(),
+            (false, None | Some(Value::Null)) => "optional".to_owned(),
+            (false, Some(default)) => format!("default {}", types::toml(default)),
+        },
+        doc: description(key),
+    };
+    let mut keys: Vec<_> = properties.map(one).collect();
+    // What must be given comes first; the rest stays as it is declared.
+    keys.sort_by_key(|key| key.default != "required");
+    keys
+}
+
+/// A description with one line for each paragraph or list item.
+fn description(schema: &Value) -> String {
+    let mut text = String::new();
+    for line in schema["description"].as_str().unwrap_or_default().lines() {
+        let line = line.trim_end();
+        let begins = line.trim_start().starts_with(['-', '*', '|', '`']) && !line.trim_start().starts_with("``");
+        match (line.is_empty(), text.is_empty() || text.ends_with('\n')) {
+            (true, _) => text.push_str(if text.ends_with("\n\n") { "" } else { "\n\n" }),
+            (false, true) => text.push_str(line),
+            (false, false) if begins && !line.starts_with('`') => text.push_str(&format!("\n{line}")),
+            (false, false) => text.push_str(&format!(" {}", line.trim_start())),
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn sentence(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let end = first.find(". ").map_or(first.len(), |at| at + 1);
+    first[..end].trim_end_matches('.').to_owned()
+}
+
+/// Text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+/// Wraps each paragraph for a terminal.
+fn indent(text: &str, by: usize) -> String {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.len() + word.len() >= 92 - by {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines.iter().map(|line| format!("{:by$}{line}", "").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}

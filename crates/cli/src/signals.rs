@@ -1,0 +1,42 @@
+//! Ctrl-C, SIGTERM and SIGHUP.
+
+use reseed_core::engine::Engine;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::observe::Speaker;
+
+/// The signals that end a run; caught from the moment this is made.
+pub(crate) struct Signals {
+    all: Vec<Signal>,
+}
+
+impl Signals {
+    /// Catches them. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the system refuses to.
+    pub(crate) fn catch() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        Ok(Self { all: kinds.into_iter().map(signal).collect::<Result<_, _>>()? })
+    }
+
+    /// Waits for the next of them.
+    pub(crate) async fn next(&mut self) {
+        std::future::poll_fn(|cx| match self.all.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+        .await;
+    }
+
+    /// The first one cancels the run, the second one the undo as well.
+    pub(crate) async fn steer(mut self, engine: &Engine, speaker: &Speaker) {
+        self.next().await;
+        speaker.say("cancelling: what was done is taken back; once more stops that too and prints what is left");
+        engine.cancel_token().cancel();
+        self.next().await;
+        speaker.say("giving up taking back");
+        engine.stop_undo_token().cancel();
+        std::future::pending().await
+    }
+}
