@@ -1,0 +1,210 @@
+//! What a whole reset costs, as ratios within one run: against the same steps as a shell script, and its downtime
+//! against PostgreSQL's own stop and start. `RESEED_BENCH_SCALE` (15 MB each) and `RESEED_BENCH_ROUNDS` set the size.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reseed_lab::{Major, Pair, PairOptions, Recipe, Server, Tool};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Fallible<()> {
+    let scale = from_environment("RESEED_BENCH_SCALE", 40);
+    let rounds = from_environment("RESEED_BENCH_ROUNDS", 7);
+    let pair = Pair::new(&PairOptions { scale, pool_bytes: 24 << 30, ..PairOptions::small(Major::newest()?) })?;
+    let script = Script::new(&pair)?;
+    let file = pair.lab.path("bench.toml");
+    std::fs::write(&file, pair.pipeline(&Recipe::default().with("pg-switch", "keep_old = \"0s\"")))?;
+
+    println!("seeding both standbys with {} MB", scale * 15);
+    let seed = reseed(&file)?;
+    script.run(None, "script-0")?;
+
+    let mut figures = Figures::default();
+    for round in 1..=rounds {
+        change(&pair.primary, round)?;
+        let run = reseed(&file)?;
+        figures.reseed.push(run.seconds);
+        figures.downtime.push(run.report["downtime_seconds"].as_f64().unwrap_or(f64::NAN));
+        figures.memory = figures.memory.max(run.memory_kib);
+        change(&pair.primary, round + 1000)?;
+        figures.script.push(script.run(Some(&format!("script-{}", round - 1)), &format!("script-{round}"))?);
+        figures.restart.push(restart(&script.standby)?);
+        figures.idle.push(reseed(&file)?.seconds);
+        println!("round {round} of {rounds}: {}", figures.last());
+    }
+    figures.tell(&seed);
+    script.standby.stop()?;
+    pair.standby.stop()?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Figures {
+    reseed: Vec<f64>,
+    script: Vec<f64>,
+    downtime: Vec<f64>,
+    restart: Vec<f64>,
+    idle: Vec<f64>,
+    memory: u64,
+}
+
+impl Figures {
+    fn last(&self) -> String {
+        let last = |of: &[f64]| of.last().copied().unwrap_or(f64::NAN);
+        format!(
+            "reseed {:.2} s, script {:.2} s, down {:.2} s, stop + start {:.2} s, nothing to send {:.2} s",
+            last(&self.reseed),
+            last(&self.script),
+            last(&self.downtime),
+            last(&self.restart),
+            last(&self.idle)
+        )
+    }
+
+    fn tell(&self, seed: &Run) {
+        let (reseed, script) = (median(&self.reseed), median(&self.script));
+        let (down, restart) = (median(&self.downtime), median(&self.restart));
+        println!("\nfigure                                  median    against        ratio  wanted");
+        println!(
+            "reset after 1 % change               {reseed:>7.2} s  {script:>7.2} s  {:>10.2}  at most 1.1",
+            reseed / script
+        );
+        println!(
+            "downtime, against stop + start       {down:>7.2} s  {restart:>7.2} s  {:>10.2}  at most 1.2",
+            down / restart
+        );
+        println!(
+            "nothing to send, over SSH            {:>7.2} s                         below 1 s",
+            median(&self.idle)
+        );
+        println!(
+            "memory at most, full seeding         {:>7.1} MiB                       ",
+            seed.memory_kib as f64 / 1024.0
+        );
+        println!(
+            "memory at most, resets               {:>7.1} MiB                       ",
+            self.memory as f64 / 1024.0
+        );
+    }
+}
+
+struct Run {
+    seconds: f64,
+    memory_kib: u64,
+    report: serde_json::Value,
+}
+
+/// Runs the binary as a user would and watches the most memory that it held.
+#[expect(clippy::disallowed_methods, reason = "the binary is what is measured here, as its user starts it")]
+fn reseed(file: &str) -> Fallible<Run> {
+    let begun = Instant::now();
+    let mut command = Command::new(binary()?);
+    let child = command.args(["run", "--json", file]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Some(kib) = std::fs::read_to_string(&status).ok().and_then(|text| peak_kib(&text)) {
+            peak = peak.max(kib);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peak
+    });
+    let output = child.wait_with_output()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if !output.status.success() {
+        return Err(format!("reseed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = text.lines().last().map(serde_json::from_str).transpose()?.unwrap_or_default();
+    Ok(Run { seconds, memory_kib: watch.join().unwrap_or(0), report })
+}
+
+/// The high-water mark; a process that has ended has none.
+fn peak_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().split(' ').next()?.parse().ok()
+}
+
+/// The binary that was built beside this bench.
+fn binary() -> Fallible<PathBuf> {
+    let bench = std::env::current_exe()?;
+    let binary = bench.parent().and_then(Path::parent).map(|directory| directory.join("reseed"));
+    binary.filter(|path| path.exists()).ok_or_else(|| "build the binary first: cargo build --release --bins".into())
+}
+
+/// Changes one row of a hundred, everywhere in the table.
+fn change(primary: &Server, round: u32) -> Fallible<()> {
+    let sql = "update pgbench_accounts set abalance = abalance + 1 where aid % 6100 between ";
+    let first = round * 61 % 6100;
+    primary.sql(&format!("{sql} {first} and {first}"))?;
+    primary.sql("checkpoint")?;
+    Ok(())
+}
+
+/// PostgreSQL's own stop and start, to the first answered query.
+fn restart(server: &Server) -> Fallible<f64> {
+    let begun = Instant::now();
+    server.stop()?;
+    server.start()?;
+    while !server.answers() {}
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// The yardstick: a standby of its own that the shell script resets.
+struct Script {
+    standby: Server,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Script {
+    fn new(pair: &Pair) -> Fallible<Self> {
+        let place = pair.b.path("script-live");
+        let standby = Server::place(&pair.lab, "script", &pair.primary.major, format!("{place}/data"))?;
+        let copies = pair.b.create("script", &["mountpoint=none"])?;
+        let ssh = format!(
+            "ssh -p {} -i {} -o UserKnownHostsFile={} -o BatchMode=yes -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={}/%C root@127.0.0.1",
+            pair.sshd.port,
+            pair.sshd.identity_file,
+            pair.sshd.known_hosts,
+            pair.lab.directory().display()
+        );
+        let reach = |server: &Server| format!("-h {} -p {} -U postgres postgres", server.sockets, server.port);
+        let environment = vec![
+            ("SSH", ssh),
+            ("SOURCE", pair.a.dataset("pgsql")),
+            ("COPY", format!("{copies}/pgsql")),
+            ("LIVE", pair.b.dataset("script-live")),
+            ("PLACE", place),
+            ("PRIMARY", reach(&pair.primary)),
+            ("STANDBY", reach(&standby)),
+            ("UPSTREAM", pair.primary.conninfo()),
+            ("BIN", standby.programs.to_string_lossy().into_owned()),
+            ("PORT", standby.port.to_string()),
+            ("SOCKETS", standby.sockets.clone()),
+        ];
+        Ok(Self { standby, environment })
+    }
+
+    fn run(&self, base: Option<&str>, snapshot: &str) -> Fallible<f64> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/reset.sh");
+        let mut tool = Tool::new(script).env("BASE", base.unwrap_or_default()).env("SNAP", snapshot);
+        for (name, value) in &self.environment {
+            tool = tool.env(name, value.clone());
+        }
+        let begun = Instant::now();
+        tool.run()?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+}
+
+fn from_environment(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn median(of: &[f64]) -> f64 {
+    let mut sorted = of.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
