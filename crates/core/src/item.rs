@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::Codec;
-use crate::host::{Command, Host, Job, open};
+use crate::host::{Host, Job, open};
 use crate::stage::StageCx;
 use crate::stream::{BoxStream, Meter, Metered};
 use crate::{Encoding, Error, Format, Kind, Result, StreamKind};
@@ -143,9 +143,13 @@ pub struct StreamItem {
     /// Encoders that are already in the header but not applied yet. A transport applies them on the
     /// sending machine; whoever opens the stream applies what is left.
     pub pending: Vec<Arc<dyn Codec>>,
-    /// Commands that must stand in front of the receiver's own on its machine.
-    pub prelude: Vec<Command>,
+    /// What a transport makes of the receiver's job, so that it understands the wire.
+    pub wrap: Option<Wrap>,
 }
+
+/// Makes a job that takes what the wire brings out of a job that takes a plain stream. The job that
+/// it makes gives its inner job a clean end of input only after a whole stream.
+pub type Wrap = Arc<dyn Fn(Job) -> Job + Send + Sync>;
 
 /// What makes the bytes of a stream.
 pub enum Body {
@@ -163,7 +167,7 @@ pub enum Body {
 impl StreamItem {
     /// A stream that a job will make.
     pub fn from_job(header: StreamHeader, host: Arc<dyn Host>, job: Job) -> Self {
-        Self { header, body: Body::Job { host, job }, pending: vec![], prelude: vec![] }
+        Self { header, body: Body::Job { host, job }, pending: vec![], wrap: None }
     }
 
     /// The kind that this stream has.

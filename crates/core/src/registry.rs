@@ -66,6 +66,8 @@ pub struct ResourcePlugin {
 pub struct CodecPlugin {
     /// The name of its encoding.
     pub name: &'static str,
+    /// The standard program that encodes and decodes it, where there is one.
+    pub program: Option<&'static str>,
     /// Makes it from the text after the colon in its spec, for example a level.
     pub parse: fn(&str) -> Option<Arc<dyn Codec>>,
 }

@@ -1,11 +1,13 @@
 //! Lazy byte streams: the sink pulls, so back-pressure comes free.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::net::unix::pipe::Sender;
 
 use crate::{Error, Result};
 
@@ -21,6 +23,31 @@ use crate::{Error, Result};
 pub trait ByteStream: Send {
     /// The next bytes, `None` at the clean end.
     async fn next(&mut self) -> Result<Option<Bytes>>;
+
+    /// Moves the next bytes into a pipe without bringing them into this process's memory. Only a
+    /// stream whose bytes lie in a pipe, and which need not see them, can do it; every other one
+    /// leaves this as it is. [`Spliced::End`] means what `Ok(None)` means.
+    async fn splice(&mut self, _to: &Sender) -> Result<Spliced> {
+        Ok(Spliced::Unable)
+    }
+}
+
+/// What one step of [`ByteStream::splice`] came to.
+#[derive(Debug)]
+pub enum Spliced {
+    /// Nothing was moved, and nothing ever will be: pull the stream by `next`.
+    Unable,
+    /// Bytes were moved.
+    Moved {
+        /// How many.
+        bytes: u64,
+        /// How long the pipe's reader was waited for.
+        sink_wait: Duration,
+    },
+    /// The clean end.
+    End,
+    /// The pipe takes no more.
+    Refused(std::io::Error),
 }
 
 /// A stream behind a pointer.
@@ -78,6 +105,54 @@ impl ByteStream for Metered {
             self.meter.add(bytes.len() as u64);
         }
         item
+    }
+
+    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
+        let asked = Instant::now();
+        let moved = self.inner.splice(to).await;
+        let mut waited = asked.elapsed();
+        if let Ok(Spliced::Moved { bytes, sink_wait }) = &moved {
+            self.meter.add(*bytes);
+            waited = waited.saturating_sub(*sink_wait);
+        }
+        self.meter.add_wait(waited.as_nanos() as u64);
+        moved
+    }
+}
+
+/// A stream that is opened when it is first pulled.
+pub struct Deferred(State);
+
+enum State {
+    Waiting(Pin<Box<dyn Future<Output = Result<BoxStream>> + Send>>),
+    Open(BoxStream),
+}
+
+impl Deferred {
+    /// The stream that `open` will give.
+    pub fn boxed(open: impl Future<Output = Result<BoxStream>> + Send + 'static) -> BoxStream {
+        Box::new(Self(State::Waiting(Box::pin(open))))
+    }
+
+    async fn opened(&mut self) -> Result<&mut BoxStream> {
+        if let State::Waiting(open) = &mut self.0 {
+            self.0 = State::Open(open.await?);
+        }
+        match &mut self.0 {
+            State::Open(stream) => Ok(stream),
+            State::Waiting(_) => Err(Error::failed("the stream was not opened")),
+        }
+    }
+}
+
+#[async_trait]
+impl ByteStream for Deferred {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        self.opened().await?.next().await
+    }
+
+    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
+        self.opened().await?.splice(to).await
     }
 }
 

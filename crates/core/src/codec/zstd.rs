@@ -27,7 +27,7 @@ pub struct Zstd {
     pub level: i32,
 }
 
-inventory::submit! { CodecPlugin { name: "zstd", parse } }
+inventory::submit! { CodecPlugin { name: "zstd", program: Some("zstd"), parse } }
 
 fn parse(level: &str) -> Option<Arc<dyn Codec>> {
     let level = level.parse().ok().filter(|level| (1..=19).contains(level))?;

@@ -30,12 +30,13 @@ pub struct Command {
     program: String,
     args: Vec<String>,
     run_as: RunAs,
+    within: Vec<Command>,
 }
 
 impl Command {
     /// A program by name or path.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login }
+        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new() }
     }
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
@@ -67,6 +68,13 @@ impl Command {
         self
     }
 
+    /// Makes this a command that runs a job itself: after its own arguments it is given one with the
+    /// number of words of each of the job's commands, separated by commas, and then all these words.
+    pub fn running(mut self, job: Job) -> Self {
+        self.within = job.steps;
+        self
+    }
+
     /// The program's name as it was given.
     pub fn program(&self) -> &str {
         &self.program
@@ -89,6 +97,12 @@ impl Command {
         };
         argv.push(self.program.clone());
         argv.extend(self.args.iter().cloned());
+        if !self.within.is_empty() {
+            let within: Vec<_> = self.within.iter().map(|step| step.argv(login, become_)).collect();
+            let counts: Vec<_> = within.iter().map(|argv| argv.len().to_string()).collect();
+            argv.push(counts.join(","));
+            argv.extend(within.into_iter().flatten());
+        }
         argv
     }
 }
@@ -108,7 +122,11 @@ fn strings(parts: &[&str]) -> Vec<String> {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shell_quote(&self.program))?;
-        self.args.iter().try_for_each(|arg| write!(f, " {}", shell_quote(arg)))
+        self.args.iter().try_for_each(|arg| write!(f, " {}", shell_quote(arg)))?;
+        match self.within.is_empty() {
+            true => Ok(()),
+            false => write!(f, " {{ {} }}", Job { steps: self.within.clone() }),
+        }
     }
 }
 
@@ -172,6 +190,14 @@ mod tests {
         let ctl = Command::new("pg_ctl").as_user("postgres");
         assert_eq!(ctl.argv("postgres", None), ["pg_ctl"]);
         assert_eq!(ctl.argv("op", Some(Become::Doas)), ["doas", "-n", "-u", "postgres", "--", "pg_ctl"]);
+    }
+
+    #[test]
+    fn a_command_that_runs_a_job_is_told_where_each_of_its_commands_begins() {
+        let job = Job::pipe(vec![Command::new("a").arg("b c"), Command::new("zfs").as_root()]);
+        let outer = Command::new("wrap").arg("x").running(job);
+        assert_eq!(outer.argv("op", Some(Become::Sudo)), ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "zfs"]);
+        assert_eq!(outer.to_string(), "wrap x { a 'b c' | zfs }");
     }
 
     #[test]

@@ -62,9 +62,11 @@ impl<'a> Files<'a> {
     /// When any step fails; the old file is then still there.
     pub async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let script = r#"set -e; umask 077; d=$(dirname -- "$1"); t="$1.reseed-tmp"; cat > "$t"
+[ "$(wc -c < "$t")" -eq "$3" ] || { rm -f -- "$t"; echo "the content was cut off on its way" >&2; exit 1; }
 o=$(ls -ldn -- "$d" | awk '{print $3 ":" $4}'); [ "$(id -u)" != 0 ] || chown "$o" "$t"
 chmod "$2" "$t"; sync -- "$t" 2>/dev/null || sync; mv -f -- "$t" "$1"; sync -- "$d" 2>/dev/null || sync"#;
-        let command = Command::script(script).arg(path).arg(format!("{mode:04o}")).as_root();
+        let command = Command::script(script).arg(path).arg(format!("{mode:04o}"));
+        let command = command.arg(content.len().to_string()).as_root();
         self.host.output_with(command, content).await?.exit.success_on(self.host.name())
     }
 

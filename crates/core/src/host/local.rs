@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 
 use super::process::STDERR_KEPT;
-use super::{Become, Exit, Host, Job, Process, ProcessHandle, StepExit};
+use super::{Become, Exit, Host, Inlet, Job, Outlet, Process, ProcessHandle, StepExit, widen};
 use crate::{Error, Result};
 
-/// Bytes asked for each pipe between commands; Linux gives 64 KiB by default.
-const PIPE: usize = 1024 * 1024;
 /// How long standard error is read on after a command has exited.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -93,13 +92,16 @@ pub fn spawn_local(host: &str, argvs: Vec<(String, Vec<String>)>) -> Result<Proc
         }
         between = child.stdout.take().inspect(widen);
         let stderr = tokio::spawn(tail(child.stderr.take()));
-        steps.push(Step { shown, child, stderr: Some(stderr), exit: None });
+        steps.push(Step { shown, raiser: raiser(&argv), child, stderr: Some(stderr), exit: None });
     }
+    let handle = Box::new(LocalJob { steps });
+    let stdin = stdin.map(|pipe| pipe.into_owned_fd().and_then(pipe::Sender::from_owned_fd)).transpose()?;
+    let stdout = between.map(|pipe| pipe.into_owned_fd().and_then(pipe::Receiver::from_owned_fd)).transpose()?;
     Ok(Process {
         host: host.to_owned(),
-        stdin: stdin.map(|pipe| Box::new(pipe) as _),
-        stdout: between.map(|pipe| Box::new(pipe) as _),
-        handle: Box::new(LocalJob { steps }),
+        handle,
+        stdin: stdin.map(|pipe| Box::new(pipe) as Box<dyn Inlet>),
+        stdout: stdout.map(|pipe| Box::new(pipe) as Box<dyn Outlet>),
     })
 }
 
@@ -119,20 +121,16 @@ fn start(host: &str, argv: &[String], input: Stdio) -> Result<Child> {
     })
 }
 
+/// The program in front of a command that runs as another user.
+fn raiser(argv: &[String]) -> Option<&'static str> {
+    ["sudo", "doas"].into_iter().find(|raiser| argv[0] == *raiser)
+}
+
 /// The operator's PATH and the places where administration programs live.
 fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
 }
-
-#[cfg(target_os = "linux")]
-fn widen(pipe: &impl std::os::fd::AsFd) {
-    // Best effort: the kernel may refuse beyond /proc/sys/fs/pipe-user-pages-soft.
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn widen(_pipe: &impl std::os::fd::AsFd) {}
 
 /// Reads to the end and keeps the last [`STDERR_KEPT`] bytes.
 async fn tail(pipe: Option<ChildStderr>) -> String {
@@ -149,6 +147,8 @@ async fn tail(pipe: Option<ChildStderr>) -> String {
 
 struct Step {
     shown: String,
+    /// What ran the command as another user.
+    raiser: Option<&'static str>,
     child: Child,
     stderr: Option<JoinHandle<String>>,
     exit: Option<StepExit>,
@@ -189,8 +189,21 @@ impl Step {
         let group = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
         if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            self.kill_as_root(group);
         }
         let _ = self.child.start_kill();
+    }
+
+    /// What runs as root can't be ended by an operator who is not; what made it root can do it.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
+    fn kill_as_root(&self, group: rustix::process::Pid) {
+        let Some(raiser) = self.raiser.filter(|_| !rustix::process::geteuid().is_root()) else { return };
+        let mut kill = tokio::process::Command::new(raiser);
+        kill.args(["-n", "kill", "-KILL", "--", &format!("-{}", group.as_raw_nonzero())]);
+        kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env("PATH", search_path());
+        // Not awaited: the tokio runtime reaps it. Where it is not allowed, the command ends by itself
+        // when it next reads or writes.
+        let _ = kill.spawn();
     }
 
     async fn wait(&mut self) -> Result<StepExit> {

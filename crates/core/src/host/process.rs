@@ -4,10 +4,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::Sender;
 
-use super::{Host, Job};
-use crate::stream::{BoxStream, ByteStream, Meter};
+use super::{Host, Inlet, Job, Outlet, pipe};
+use crate::stream::{BoxStream, ByteStream, Spliced};
 use crate::{Error, Result};
 
 /// Bytes that one read asks for.
@@ -104,12 +105,12 @@ pub trait ProcessHandle: Send {
 pub struct Process {
     /// Name of the host it runs on.
     pub host: String,
-    /// The job's standard input, until it is taken or closed.
-    pub stdin: Option<Box<dyn AsyncWrite + Send + Sync + Unpin>>,
-    /// The job's standard output, until it is taken.
-    pub stdout: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
-    /// Its end.
+    /// Its end. It stands before the pipes, so that a dropped job is ended before its input ends.
     pub handle: Box<dyn ProcessHandle>,
+    /// The job's standard input, until it is taken or closed.
+    pub stdin: Option<Box<dyn Inlet>>,
+    /// The job's standard output, until it is taken.
+    pub stdout: Option<Box<dyn Outlet>>,
 }
 
 /// What a job printed, and how it ended.
@@ -165,8 +166,20 @@ pub async fn open(host: &dyn Host, job: &Job) -> Result<BoxStream> {
 
 struct ProcessStream {
     process: Process,
-    stdout: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+    stdout: Option<Box<dyn Outlet>>,
     buffer: BytesMut,
+}
+
+impl ProcessStream {
+    fn unreadable(&self, error: std::io::Error) -> Error {
+        Error::failed(format!("reading from {}", self.process.host)).because(error)
+    }
+
+    /// Every byte was read: the clean end, if every command says so.
+    async fn ended(&mut self) -> Result<()> {
+        self.stdout = None;
+        self.process.handle.wait().await?.success_on(&self.process.host)
+    }
 }
 
 #[async_trait]
@@ -177,47 +190,18 @@ impl ByteStream for ProcessStream {
                 self.buffer = BytesMut::with_capacity(READ);
             }
             let read = stdout.read_buf(&mut self.buffer).await;
-            let read = read.map_err(|e| Error::failed(format!("reading from {}", self.process.host)).because(e))?;
-            if read > 0 {
+            if read.map_err(|e| self.unreadable(e))? > 0 {
                 return Ok(Some(self.buffer.split().freeze()));
             }
-            self.stdout = None;
         }
-        self.process.handle.wait().await?.success_on(&self.process.host)?;
-        Ok(None)
+        self.ended().await.map(|()| None)
     }
-}
 
-/// Feeds a stream to a process until its clean end, closes the process's input and waits for it.
-/// `meter` counts what was written and how long the process was waited for.
-///
-/// # Errors
-/// The cause of two broken ends: when the stream fails, its error, and the process is ended without
-/// ever seeing an end of its input; when the process fails, what it said.
-pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Meter) -> Result<()> {
-    let Some(mut stdin) = process.stdin.take() else {
-        return Err(Error::failed("the process has no standard input"));
-    };
-    loop {
-        let bytes = match stream.next().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            Err(error) => {
-                process.handle.kill();
-                return Err(error);
-            }
-        };
-        let asked = std::time::Instant::now();
-        let written = stdin.write_all(&bytes).await;
-        meter.add_wait(asked.elapsed().as_nanos() as u64);
-        if let Err(error) = written {
-            drop(stdin);
-            process.handle.wait().await?.success_on(&process.host)?;
-            return Err(Error::failed(format!("{} stopped reading its input", process.host)).because(error));
+    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
+        let Some(from) = self.stdout.as_ref().and_then(|stdout| stdout.as_pipe()) else { return Ok(Spliced::Unable) };
+        match pipe::splice(from, to).await {
+            Ok(Spliced::End) => self.ended().await.map(|()| Spliced::End),
+            step => step.map_err(|e| self.unreadable(e)),
         }
-        meter.add(bytes.len() as u64);
     }
-    stdin.shutdown().await.ok();
-    drop(stdin);
-    process.handle.wait().await?.success_on(&process.host)
 }

@@ -240,11 +240,14 @@ pub struct SinkStage<S>(pub S);
 impl<S: Sink> SinkStage<S> {
     async fn receive(&self, stream: StreamItem, cx: &StageCx) -> Result<()> {
         let job = self.0.begin(&stream.header, cx).await?;
-        let steps = stream.prelude.iter().cloned().chain(job.steps().iter().cloned()).collect();
+        let job = match &stream.wrap {
+            Some(wrap) => wrap(job),
+            None => job,
+        };
         // What is already in this process was counted by the transport that brought it here.
         let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
         let stream = stream.open(plain).await?;
-        let process = self.0.host().spawn(&Job::pipe(steps)).await?;
+        let process = self.0.host().spawn(&job).await?;
         drain(stream, process, &cx.meters().sink).await
     }
 }

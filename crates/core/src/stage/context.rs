@@ -12,7 +12,7 @@ use crate::item::SnapshotPart;
 use crate::report::RunReport;
 use crate::stream::Meter;
 use crate::undo::{Armed, Chore, Undo, UndoStack};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// What a target holds already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,6 +136,12 @@ impl CheckCx {
             }
         }
         Err(Error::refused("no later stage receives what this one sends"))
+    }
+
+    /// The kind that this stage is given.
+    pub fn input(&self) -> Option<Kind> {
+        let mut earlier = self.run.stages.iter().take(self.index);
+        earlier.try_fold(Kind::Start, |kind, stage| stage.flow(&kind).ok())
     }
 
     /// The machine that the nearest later stage works on.

@@ -105,10 +105,10 @@ impl Filter for Decompress {
         // What was asked for and not done yet need not be done at all.
         if stream.pending.pop().is_none() {
             let header = stream.header.clone();
-            let prelude = std::mem::take(&mut stream.prelude);
+            let wrap = stream.wrap.take();
             let encoded = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
             let body = Body::Here(Zstd { level: 3 }.decode(encoded));
-            return Ok(StreamItem { header, body, pending: vec![], prelude });
+            return Ok(StreamItem { header, body, pending: vec![], wrap });
         }
         Ok(stream)
     }

@@ -1,0 +1,112 @@
+//! Feeding a stream to a process.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+
+use super::{Inlet, Outlet, Process};
+use crate::stream::{BoxStream, ByteStream, Meter, Spliced};
+use crate::{Error, Result};
+
+/// How long a process that was ended may take before its input is closed all the same.
+const DYING: Duration = Duration::from_secs(5);
+
+/// How feeding came to its end.
+enum Fed {
+    /// The stream ended cleanly and every byte was written.
+    Whole,
+    /// The stream failed.
+    Cut(Error),
+    /// The process reads no more.
+    Refused(std::io::Error),
+}
+
+/// Feeds a stream to a process until its clean end, closes the process's input and waits for it.
+/// `meter` counts what was written and how long the process was waited for.
+///
+/// # Errors
+/// The cause of two broken ends: when the stream fails, its error, and the process is ended without
+/// ever seeing an end of its input; when the process fails, what it said.
+pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Meter) -> Result<()> {
+    let Some(mut stdin) = process.stdin.take() else {
+        return Err(Error::failed("the process has no standard input"));
+    };
+    // Declared after its input, so dropped before it: a cancel ends the process before its input ends.
+    let mut process = process;
+    let _reading = Discard::start(process.stdout.take());
+    match feed(stream.as_mut(), stdin.as_mut(), meter).await {
+        Fed::Whole => {
+            stdin.shutdown().await.ok();
+            drop(stdin);
+            process.handle.wait().await?.success_on(&process.host)
+        }
+        Fed::Cut(error) => {
+            process.handle.kill();
+            let _ = tokio::time::timeout(DYING, process.handle.wait()).await;
+            Err(error)
+        }
+        Fed::Refused(error) => {
+            drop(stdin);
+            process.handle.wait().await?.success_on(&process.host)?;
+            Err(Error::failed(format!("{} stopped reading its input", process.host)).because(error))
+        }
+    }
+}
+
+async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Meter) -> Fed {
+    if let Some(fed) = feed_by_splice(stream, stdin, meter).await {
+        return fed;
+    }
+    loop {
+        let bytes = match stream.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Fed::Whole,
+            Err(error) => return Fed::Cut(error),
+        };
+        let asked = Instant::now();
+        let written = stdin.write_all(&bytes).await;
+        meter.add_wait(asked.elapsed().as_nanos() as u64);
+        if let Err(error) = written {
+            return Fed::Refused(error);
+        }
+        meter.add(bytes.len() as u64);
+    }
+}
+
+/// From pipe to pipe, where both ends are pipes and nothing on the way needs the bytes.
+async fn feed_by_splice(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Meter) -> Option<Fed> {
+    let pipe = stdin.as_pipe()?;
+    loop {
+        match stream.splice(pipe).await {
+            Ok(Spliced::Moved { bytes, sink_wait }) => {
+                meter.add(bytes);
+                meter.add_wait(sink_wait.as_nanos() as u64);
+            }
+            Ok(Spliced::Unable) => return None,
+            Ok(Spliced::End) => return Some(Fed::Whole),
+            Ok(Spliced::Refused(error)) => return Some(Fed::Refused(error)),
+            Err(error) => return Some(Fed::Cut(error)),
+        }
+    }
+}
+
+/// Reads away what a receiver prints, so that it never waits for a reader; ends when dropped.
+struct Discard(Option<tokio::task::JoinHandle<()>>);
+
+impl Discard {
+    fn start(stdout: Option<Box<dyn Outlet>>) -> Self {
+        Self(stdout.map(|mut stdout| {
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await;
+            })
+        }))
+    }
+}
+
+impl Drop for Discard {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
