@@ -26,6 +26,7 @@ build: ## the release binary
 # The last lines are the runner's own summary of all tests, so doc tests go first.
 test: pg-versions ## every test, on real parts
 	@scripts/install build lab
+	cargo build --quiet --bin reseed
 	cargo test --quiet --workspace --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  set -x; $(as_root) cargo nextest run --workspace $(if $(CI),--profile ci); \
@@ -42,8 +43,9 @@ lint: ## formatting, clippy, documentation: all without a warning
 
 bench: ## what reseed costs, as ratios within one run
 	@scripts/install build lab
-	cargo build --quiet --release --workspace --bins
-	$(sudo) benches/run
+	cargo build --quiet --release --bin reseed
+	cargo bench --quiet -p reseed-core --bench pipe
+	$(as_root) cargo bench --quiet -p reseed-tests --bench reset
 
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
 	@scripts/install versions

@@ -1,1 +1,57 @@
-//! Tests of reseed on real parts.
+//! What the tests on real parts share: running pipelines in this process, breaking them on purpose,
+//! and judging what they leave.
+
+pub mod fault;
+pub mod judge;
+pub mod run;
+pub mod scene;
+pub mod state;
+pub mod watch;
+
+// Linked for their plugins alone: without these lines nothing of them would register.
+use reseed_pg as _;
+use reseed_storage_zfs as _;
+use reseed_transport_ssh as _;
+
+use std::path::PathBuf;
+
+use reseed_lab::{Major, is_root, missing_parts};
+
+/// Whether this machine has all parts. Where it has not, the test says `skipped: why` and returns;
+/// in CI, where nothing may be skipped, it fails.
+pub fn ready() -> bool {
+    let missing = missing_parts();
+    let names: Vec<_> = missing.iter().map(|part| part.what).collect();
+    match names.is_empty() && is_root() {
+        true => true,
+        false => skip(&format!("needs root and: {}", names.join(", "))),
+    }
+}
+
+/// PostgreSQL of this version, if the machine has it; where not, as [`ready`].
+pub fn version(number: u32) -> Option<Major> {
+    if !ready() {
+        return None;
+    }
+    match Major::numbered(number) {
+        Ok(major) => Some(major),
+        Err(error) => {
+            skip(&error.to_string());
+            None
+        }
+    }
+}
+
+fn skip(why: &str) -> bool {
+    assert!(std::env::var_os("CI").is_none(), "nothing may be skipped in CI: {why}");
+    println!("skipped: {why}");
+    false
+}
+
+/// The `reseed` program of this build.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let binary = test.ancestors().nth(2).map(|built| built.join("reseed")).unwrap_or_default();
+    assert!(binary.is_file(), "{} is not built: cargo build --bin reseed", binary.display());
+    binary
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reseed_core::host::shell_quote;
 
 use crate::process::{Tool, make_directory, wait_until, which, write};
-use crate::{Lab, LabError, Result, free_port};
+use crate::{Lab, LabError, Result, User, free_port};
 
 /// What the far side of a connection has in its PATH besides the system's own programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,18 +26,31 @@ pub enum FarPath {
 pub struct Sshd {
     /// Its port on 127.0.0.1.
     pub port: u16,
-    /// The private key of the one user that may come in: root.
+    /// The private key of the one user that may come in.
     pub identity_file: String,
     /// A `known_hosts` that has its key.
     pub known_hosts: String,
 }
 
 impl Sshd {
-    /// Starts one.
+    /// Starts one that lets root in.
     ///
     /// # Errors
     /// When OpenSSH's programs are missing or it does not listen.
     pub fn in_lab(lab: &Lab, path: &FarPath) -> Result<Self> {
+        Self::start(lab, path, None)
+    }
+
+    /// Starts one that runs as another user, lets only that user in, and so needs no account that is
+    /// open for logins.
+    ///
+    /// # Errors
+    /// When OpenSSH's programs are missing or it does not listen.
+    pub fn of_user(lab: &Lab, user: &User) -> Result<Self> {
+        Self::start(lab, &FarPath::Usual, Some(user))
+    }
+
+    fn start(lab: &Lab, path: &FarPath, user: Option<&User>) -> Result<Self> {
         let program = which("sshd").ok_or_else(|| LabError::Missing {
             what: "the program sshd".to_owned(),
             hint: "apt-get install openssh-server".to_owned(),
@@ -51,7 +64,12 @@ impl Sshd {
         let pid = home.join("pid");
         let pid = shell_quote(&pid.to_string_lossy()).to_owned();
         lab.guard().add(&format!("[ -s {pid} ] && kill $(cat {pid})"))?;
-        Tool::new(program).arg("-f").arg(home.join("config").to_string_lossy()).run()?;
+        let mut tool = Tool::new(program).arg("-f").arg(home.join("config").to_string_lossy());
+        if let Some(user) = user {
+            give(&home, user)?;
+            tool = tool.as_user(user);
+        }
+        tool.run()?;
         wait_until("an open port of sshd", Duration::from_secs(10), || {
             Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
         })?;
@@ -107,6 +125,13 @@ impl FarPath {
         }
         Ok(format!("{}:/usr/sbin:/sbin", picked.display()))
     }
+}
+
+/// Makes the user the owner of a directory and the files in it.
+fn give(directory: &Path, user: &User) -> Result<()> {
+    let entries = std::fs::read_dir(directory).map_err(LabError::io("listing sshd's files"))?.flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_file()).try_for_each(|path| user.own(&path))?;
+    user.own(directory)
 }
 
 fn link(program: &Path, directory: &Path) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reseed_lab::{FarPath, Lab, Major, PrimaryOptions, Server, Sshd, Tool, Zfs, missing_parts};
+use reseed_lab::{FarPath, Lab, Major, PrimaryOptions, Server, Sshd, Tool, User, Zfs, missing_parts};
 
 fn ready() -> bool {
     let missing = missing_parts();
@@ -39,6 +39,12 @@ fn a_primary_under_load_on_a_pool_and_an_sshd_leave_nothing_behind() {
     let ssh = ssh.arg("-o").arg(format!("UserKnownHostsFile={}", sshd.known_hosts)).arg("root@127.0.0.1");
     let said = ssh.arg("command -v zstd || command -v cat").run().unwrap();
     assert!(said.trim().ends_with("/cat"), "{said}");
+
+    let user = User::named("postgres").unwrap();
+    let theirs = Sshd::of_user(&lab, &user).unwrap();
+    let ssh = Tool::new("ssh").args(["-F", "none", "-i", &theirs.identity_file, "-p", &theirs.port.to_string()]);
+    let ssh = ssh.arg("-o").arg(format!("UserKnownHostsFile={}", theirs.known_hosts)).arg("postgres@127.0.0.1");
+    assert_eq!(ssh.arg("id -un").run().unwrap().trim(), "postgres");
 
     let (directory, name, port) = (lab.directory().to_owned(), pool.name, server.port);
     drop(lab);

@@ -1,0 +1,134 @@
+//! Runs pipelines in this process and keeps what they told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reseed_core::config::{self, Loaded};
+use reseed_core::engine::{Engine, Options, Pipeline};
+use reseed_core::event::{Event, Observer};
+use reseed_core::report::{Outcome, RunReport};
+use reseed_core::stage::Stage;
+use tokio_util::sync::CancellationToken;
+
+/// What a run told, and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its report.
+    pub report: RunReport,
+    /// Every event but progress.
+    pub events: Vec<Event>,
+}
+
+/// Someone else who wants every event.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// One run of a pipeline that a test prepares.
+pub struct Trial {
+    stages: Vec<Arc<dyn Stage>>,
+    name: String,
+    cancel: CancellationToken,
+    listener: Option<Listener>,
+}
+
+struct Keeper {
+    events: Mutex<Vec<Event>>,
+    listener: Option<Listener>,
+}
+
+impl Observer for Keeper {
+    fn on(&self, event: &Event) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
+        if !matches!(event, Event::Progress(_)) {
+            self.events.lock().unwrap().push(event.clone());
+        }
+    }
+}
+
+/// Reads a pipeline file that must be good.
+pub fn load(text: &str) -> Loaded {
+    config::load(text, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
+/// Runs a pipeline file.
+pub async fn run(text: &str) -> Ended {
+    Trial::of(text).run().await
+}
+
+/// Runs a pipeline file that must do what it is for.
+pub async fn succeed(text: &str) -> Ended {
+    let ended = run(text).await;
+    ended.must_be_done();
+    ended
+}
+
+impl Trial {
+    /// A run of this pipeline file.
+    pub fn of(text: &str) -> Self {
+        let pipeline = load(text).pipeline;
+        let (stages, name) = (pipeline.stages().to_vec(), pipeline.name().to_owned());
+        Self { stages, name, cancel: CancellationToken::new(), listener: None }
+    }
+
+    /// Names of the stages.
+    pub fn stages(&self) -> Vec<String> {
+        self.stages.iter().map(|stage| stage.name().to_owned()).collect()
+    }
+
+    /// Puts something else in the place of a stage.
+    pub fn wrap(
+        mut self,
+        index: usize,
+        wrap: impl FnOnce(Arc<dyn Stage>, CancellationToken) -> Arc<dyn Stage>,
+    ) -> Self {
+        self.stages[index] = wrap(Arc::clone(&self.stages[index]), self.cancel.clone());
+        self
+    }
+
+    /// Cancels the run.
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    /// Tells every event to someone else too.
+    pub fn listen(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Runs it.
+    pub async fn run(self) -> Ended {
+        let keeper = Arc::new(Keeper { events: Mutex::default(), listener: self.listener });
+        let mut options = Options::default();
+        options.grace = Duration::from_secs(5);
+        let engine = Engine::new(Pipeline::new(self.name, self.stages));
+        let engine = engine.options(options).observe(Arc::clone(&keeper) as Arc<dyn Observer>);
+        let (mine, its) = (self.cancel, engine.cancel_token());
+        let relay = tokio::spawn(async move {
+            mine.cancelled().await;
+            its.cancel();
+        });
+        let report = engine.run().await;
+        relay.abort();
+        let events = std::mem::take(&mut *keeper.events.lock().unwrap());
+        Ended { report, events }
+    }
+}
+
+impl Ended {
+    /// Fails the test unless the run did what it was for, without a warning.
+    #[track_caller]
+    pub fn must_be_done(&self) {
+        assert_eq!(self.report.outcome, Outcome::Done, "{}", self.story());
+        let warned = self.events.iter().any(|event| matches!(event, Event::Warning { .. }));
+        assert!(!warned, "{}", self.story());
+    }
+
+    /// Everything that happened, for the message of a failed test.
+    pub fn story(&self) -> String {
+        let told = self.events.iter().map(|event| format!("  {event:?}\n"));
+        format!("{}{:#?}", told.collect::<String>(), self.report)
+    }
+}

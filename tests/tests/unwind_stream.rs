@@ -1,0 +1,136 @@
+//! What breaks from outside while the stream flows: processes are killed, the stream is cut, the
+//! pool is full.
+
+use reseed_core::report::Outcome;
+use reseed_lab::{Major, Pair, Recipe, Switch, Tool};
+use reseed_tests::fault::{Fault, Faulty};
+use reseed_tests::ready;
+use reseed_tests::run::{Ended, Trial};
+use reseed_tests::scene::Scene;
+use reseed_tests::state::State;
+
+/// Rows that don't compress, more than all pipes on the way hold together: about 60 MB.
+const BULK: &str = "create table if not exists bulk (a text); \
+                    insert into bulk select md5(random()::text) || md5(random()::text) || md5(random()::text) \
+                    from generate_series(1, 500000)";
+
+/// A scene whose standby is there and has much to catch up by the next run.
+async fn scene(switch: Switch) -> (Scene, Recipe) {
+    let recipe = Recipe { switch, ..Recipe::default() };
+    let mut scene = Scene::of(Major::newest().unwrap());
+    scene.succeed(&recipe).await;
+    scene.primary.sql(BULK).unwrap();
+    scene.standby.catch_up(&scene.primary, std::time::Duration::from_secs(60)).unwrap();
+    (scene, recipe)
+}
+
+fn position(trial: &Trial, stage: &str) -> usize {
+    trial.stages().iter().position(|name| name == stage).unwrap()
+}
+
+#[track_caller]
+fn must_be_undone(scene: &Scene, before: &State, ended: &Ended) {
+    let report = &ended.report;
+    assert_eq!((report.outcome, report.exit_code()), (Outcome::Undone, 1), "{}", ended.story());
+    let wrong = scene.is_as_it_was(before);
+    assert!(wrong.is_empty(), "{wrong:?}\n{}\n{}", ended.story(), scene.logs());
+}
+
+/// What only processes of this pair have in their command lines.
+fn marks(pair: &Pair) -> Vec<String> {
+    vec![pair.a.name.clone(), pair.b.name.clone(), pair.lab.path("")]
+}
+
+/// Kills, with SIGKILL, the marked processes whose command line begins with these words.
+fn kill(marks: &[String], words: &str) -> usize {
+    let ours = |line: &str| marks.iter().any(|mark| line.contains(mark)) && line.starts_with(words);
+    let found = processes().into_iter().filter(|(_, line)| ours(line));
+    found.filter(|(pid, _)| Tool::new("kill").args(["-KILL", pid]).run().is_ok()).count()
+}
+
+/// Pid and command line of every process but this one.
+fn processes() -> Vec<(String, String)> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = pids.filter(|pid| pid.parse::<u32>().is_ok_and(|pid| pid != std::process::id()));
+    let line = |pid: &String| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids.map(|pid| (pid.clone(), String::from_utf8_lossy(&line(&pid)).replace('\0', " "))).collect()
+}
+
+async fn survives_the_death_of(words: &'static str) {
+    if !ready() {
+        return;
+    }
+    for switch in [Switch::Clone, Switch::InPlace] {
+        let (mut scene, recipe) = scene(switch).await;
+        let (before, marks) = (State::of(&scene), marks(&scene));
+        let trial = Trial::of(&scene.pipeline(&recipe));
+        let index = position(&trial, "ssh-transfer");
+        let act = move || assert!(kill(&marks, words) > 0, "nothing to kill: {words}");
+        let ended = trial.wrap(index, Faulty::act(act)).run().await;
+        must_be_undone(&scene, &before, &ended);
+        scene.succeed(&recipe).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_zfs_send() {
+    survives_the_death_of("zfs send").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_ssh() {
+    survives_the_death_of("ssh ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_receiver() {
+    survives_the_death_of("zfs receive").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut() {
+    if !ready() {
+        return;
+    }
+    let (mut scene, recipe) = scene(Switch::Clone).await;
+    for stage in ["zfs-send", "ssh-transfer"] {
+        for bytes in [0, 100_000, 20_000_000] {
+            let before = State::of(&scene);
+            let trial = Trial::of(&scene.pipeline(&recipe));
+            let index = position(&trial, stage);
+            let ended = trial.wrap(index, Faulty::wrap(Fault::StreamBreaks(bytes))).run().await;
+            must_be_undone(&scene, &before, &ended);
+        }
+    }
+    scene.succeed(&recipe).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool() {
+    if !ready() {
+        return;
+    }
+    let (mut scene, recipe) = scene(Switch::Clone).await;
+    // What the live standby itself still has to write must not be what fails.
+    let live = scene.b.dataset("pgsql");
+    Tool::new("zfs").args(["set", "reservation=600M", &live]).run().unwrap();
+    scene.calm();
+    let filler = scene.b.path("filler");
+    fill(&scene, &filler);
+    let before = State::of(&scene);
+    let ended = Trial::of(&scene.pipeline(&recipe)).run().await;
+    must_be_undone(&scene, &before, &ended);
+    std::fs::remove_file(&filler).unwrap();
+    Tool::new("zfs").args(["set", "reservation=none", &live]).run().unwrap();
+    scene.succeed(&recipe).await;
+}
+
+/// Leaves room for half of what is to come.
+fn fill(scene: &Scene, filler: &str) {
+    let get = Tool::new("zfs").args(["get", "-Hp", "-o", "value", "available", &scene.b.name]);
+    let available: u64 = get.run().unwrap().trim().parse().unwrap();
+    let megabytes = (available >> 20).saturating_sub(30);
+    let dd = Tool::new("dd").args(["if=/dev/urandom", "bs=1M", &format!("count={megabytes}"), &format!("of={filler}")]);
+    dd.run().unwrap();
+}
