@@ -2,5 +2,9 @@
 
 pub mod cluster;
 pub mod facts;
+pub mod lsn;
 pub mod service;
+pub mod session;
+mod source;
+
 mod target;

@@ -1,0 +1,159 @@
+//! A connection to a server, over SQL.
+
+mod conninfo;
+mod endpoint;
+mod errors;
+mod password;
+mod uri;
+
+use std::time::Duration;
+
+use reseed_core::{Error, Result};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+
+pub use conninfo::Conninfo;
+pub(crate) use errors::{permission_denied, sqlstate};
+
+use crate::cluster::Cluster;
+use endpoint::Endpoint;
+
+/// Parameters of a statement.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// How long a server may take to answer a new connection.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long a closed session is given to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What every session of reseed sets first. A time limit would cut a backup short; names are looked
+/// up in the system's own schema only; parallel workers would not see the backup (9.6 and later).
+const SETTINGS: &str = "SET search_path = pg_catalog; \
+     SET max_parallel_workers_per_gather = 0; \
+     SET synchronous_commit = local; \
+     SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
+     'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+
+/// One connection to a server. It ends when it is closed or dropped.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+    pid: i32,
+    server: String,
+}
+
+impl Session {
+    /// Connects by the cluster's `conninfo`; `application` is the name that the server shows.
+    ///
+    /// # Errors
+    /// When there is no `conninfo`, or the server does not take the connection.
+    pub async fn connect(cluster: &Cluster, application: &str) -> Result<Self> {
+        let endpoint = Endpoint::of(cluster)?;
+        let mut config = endpoint.config()?;
+        config.application_name(application);
+        let connecting = tokio::time::timeout(CONNECT, config.connect(NoTls)).await;
+        let (client, connection) = match connecting {
+            Ok(connected) => connected.map_err(|error| errors::connecting(&endpoint, &error))?,
+            Err(_) => return Err(errors::silent(&endpoint, CONNECT)),
+        };
+        // The task ends with the connection; what went wrong is told by the next statement.
+        let driver = tokio::spawn(async move { drop(connection.await) });
+        let mut session = Self { client, driver, pid: 0, server: endpoint.to_string() };
+        session.run(SETTINGS).await?;
+        session.pid = session.backend_pid().await?;
+        Ok(session)
+    }
+
+    /// Process id of the server's side of this session, as it was at the beginning.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Process id of the server's side now: another one means that a pooler is in between.
+    ///
+    /// # Errors
+    /// When the session is dead.
+    pub async fn backend_pid(&self) -> Result<i32> {
+        self.value("SELECT pg_backend_pid()", &[]).await
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// What the server says, or that the connection is gone.
+    pub async fn rows(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.client.query(sql, params).await.map_err(|error| errors::asking(&self.server, error))
+    }
+
+    /// The one row of a query.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), and when there is not exactly one.
+    pub async fn row(&self, sql: &str, params: Params<'_>) -> Result<Row> {
+        self.client.query_one(sql, params).await.map_err(|error| errors::asking(&self.server, error))
+    }
+
+    /// The first column of the one row of a query.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row), and when the column has another type.
+    pub async fn value<T>(&self, sql: &str, params: Params<'_>) -> Result<T>
+    where
+        T: for<'r> tokio_postgres::types::FromSql<'r>,
+    {
+        self.row(sql, params).await?.column(0)
+    }
+
+    /// Runs statements that give no rows.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub async fn run(&self, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).await.map_err(|error| errors::asking(&self.server, error))
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Ends the session: politely, or, if a statement is still under way, at once.
+    pub async fn close(self) {
+        let Self { client, mut driver, .. } = self;
+        drop(client);
+        if tokio::time::timeout(GOODBYE, &mut driver).await.is_err() {
+            driver.abort();
+        }
+    }
+}
+
+/// Reads columns with errors instead of panics.
+pub trait Column {
+    /// The column at this position.
+    ///
+    /// # Errors
+    /// When there is none, or of another type.
+    fn column<T>(&self, at: usize) -> Result<T>
+    where
+        T: for<'r> tokio_postgres::types::FromSql<'r>;
+}
+
+impl Column for Row {
+    fn column<T>(&self, at: usize) -> Result<T>
+    where
+        T: for<'r> tokio_postgres::types::FromSql<'r>,
+    {
+        self.try_get(at).map_err(|error| Error::failed("the server's answer has another shape").because(error))
+    }
+}
+
+/// A cluster's connection string for the WAL receiver of its standby: without a password, and with
+/// the user that reseed itself connected as.
+///
+/// # Errors
+/// When there is no `conninfo`.
+pub(crate) fn upstream(cluster: &Cluster, user: &str) -> Result<String> {
+    Ok(Endpoint::of(cluster)?.upstream(user).to_string())
+}

@@ -1,0 +1,93 @@
+//! What went wrong between reseed and a server, and what to do about it.
+
+use std::time::Duration;
+
+use reseed_core::Error;
+use tokio_postgres::error::SqlState;
+
+use super::endpoint::Endpoint;
+
+/// A connection that was not made.
+pub(super) fn connecting(endpoint: &Endpoint, error: &tokio_postgres::Error) -> Error {
+    let hint = hint(endpoint, error.code());
+    Error::failed(format!("can't connect to {endpoint}")).because(told(error)).hint(hint)
+}
+
+/// A server that did not answer in time.
+pub(super) fn silent(endpoint: &Endpoint, after: Duration) -> Error {
+    let text = format!("can't connect to {endpoint}: no answer within {} s", after.as_secs());
+    Error::failed(text).hint(unreachable(endpoint))
+}
+
+/// A statement that failed.
+pub(super) fn asking(server: &str, error: tokio_postgres::Error) -> Error {
+    let text = match error.as_db_error() {
+        Some(said) => format!("the server says: {}", said.message()),
+        None => format!("the connection to {server} broke"),
+    };
+    let hint = error.as_db_error().and_then(|said| said.hint().map(str::to_owned));
+    let failed = Error::failed(text).because(Asking(error));
+    match hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+/// The driver's error under a message that is not said twice.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", told(.0))]
+struct Asking(tokio_postgres::Error);
+
+/// The SQLSTATE of a statement's error, where the server gave one.
+pub(crate) fn sqlstate(error: &Error) -> Option<&SqlState> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<Asking>()?.0.code()
+}
+
+/// Whether a statement failed for want of a right.
+pub(crate) fn permission_denied(error: &Error) -> bool {
+    sqlstate(error) == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
+/// What the server or the system said, without the driver's own words around it.
+fn told(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(said), _) => said.message().to_owned(),
+        (None, Some(cause)) => cause.to_string(),
+        (None, None) => error.to_string(),
+    }
+}
+
+fn hint(endpoint: &Endpoint, code: Option<&SqlState>) -> String {
+    let (user, dbname) = (endpoint.get("user"), endpoint.get("dbname"));
+    match code {
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => match endpoint.is_local() {
+            true => format!("add to pg_hba.conf: `local {dbname} {user} peer`, then `SELECT pg_reload_conf()`"),
+            false => format!(
+                "add to pg_hba.conf: `host {dbname},replication {user} ADDRESS/32 scram-sha-256`, with the address \
+                 of this machine, then `SELECT pg_reload_conf()`"
+            ),
+        },
+        Some(code) if *code == SqlState::INVALID_PASSWORD => {
+            "give the cluster a `password = { file = \"…\" }`, or put it into ~/.pgpass (mode 0600)".to_owned()
+        }
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
+            "name a database that exists: `dbname=postgres`".to_owned()
+        }
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => {
+            "the server is starting up or shutting down; try again when it answers".to_owned()
+        }
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            "free a connection, or raise max_connections".to_owned()
+        }
+        Some(_) => format!("try it by hand: psql '{}'", endpoint.upstream(user)),
+        None => unreachable(endpoint),
+    }
+}
+
+fn unreachable(endpoint: &Endpoint) -> String {
+    match endpoint.is_local() {
+        true => format!("see whether the server runs and has its socket in {}", endpoint.get("host")),
+        false => "see whether the server runs, its listen_addresses and port, and the firewall".to_owned(),
+    }
+}

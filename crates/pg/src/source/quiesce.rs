@@ -1,0 +1,200 @@
+//! The stage `pg-quiesce`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::config::{BuildCx, Located, Problem, Ref};
+use reseed_core::host::Host;
+use reseed_core::item::{Coverage, Item, Payload};
+use reseed_core::register_stage;
+use reseed_core::registry::StageConfig;
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
+use reseed_core::{Error, Kind, Mismatch, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::held::{EndSession, Held, Place, application};
+use super::mode::{self, Choice, Situation, Wish};
+use super::survey::Surveyed;
+use super::vitals::Vitals;
+use super::{backup, layout, requirements, slot};
+use crate::cluster::Cluster;
+use crate::facts::{Backup, Mode};
+use crate::session::Session;
+
+/// Makes the source ready for a snapshot: reserves the WAL that the standby will need, and tells the
+/// server that a backup begins, or, where one atomic snapshot holds everything, has it write a
+/// checkpoint. `pg-release` must follow the snapshot.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct QuiesceConfig {
+    /// The cluster that is copied, usually the primary.
+    cluster: Ref,
+    /// `auto` looks at the layout: backup mode where that lets the content of pg_wal stay behind,
+    /// else one atomic snapshot where there can be one, else backup mode.
+    #[serde(default)]
+    mode: Wish,
+    /// Whether a replication slot retains the WAL that the new standby needs until it streams. Without
+    /// it the source must keep enough by itself (`wal_keep_size`).
+    #[serde(default = "yes")]
+    slot: bool,
+    /// Whether the checkpoint is done at once; otherwise it is spread, which takes minutes.
+    #[serde(default = "yes")]
+    fast: bool,
+    /// Where pg_wal leads: only needed where the host's user may not look into the data directory.
+    wal_directory: Option<Located<String>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+register_stage!(QuiesceConfig);
+
+impl StageConfig for QuiesceConfig {
+    const NAME: &'static str = NAME;
+
+    fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+        let relative = self.wal_directory.as_ref().filter(|path| !path.starts_with('/'));
+        if let Some(path) = relative {
+            cx.problem(Problem::at(path.span(), "pg_wal's place is an absolute path"));
+        }
+        let wrong = relative.is_some();
+        let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
+        let wal_directory = self.wal_directory.map(|path| path.trim_end_matches('/').to_owned());
+        let Self { mode, slot, fast, .. } = self;
+        (!wrong).then(|| Arc::new(Quiesce { cluster, mode, slot, fast, wal_directory }) as _)
+    }
+}
+
+const NAME: &str = "pg-quiesce";
+
+#[derive(Debug)]
+struct Quiesce {
+    cluster: Arc<Cluster>,
+    mode: Wish,
+    slot: bool,
+    fast: bool,
+    wal_directory: Option<String>,
+}
+
+#[async_trait]
+impl Stage for Quiesce {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        match input {
+            Kind::Start => Ok(Kind::Quiesced),
+            other => Err(Mismatch::new("the start of a pipeline", other, Kind::Quiesced)),
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let host = self.cluster.host.name().to_owned();
+        vec![Claim { what: "backup of the cluster", host, name: self.cluster.name.clone() }]
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.cluster.host))
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        super::survey::survey(&self.cluster, self.wal_directory.as_deref(), cx).await
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        let surveyed = surveyed(cx)?;
+        let mut refusals = requirements::refusals(&surveyed.server, self.slot);
+        if !cx.has_stage(super::release::NAME) {
+            let text = "pg-quiesce begins what no pg-release ends";
+            refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
+        }
+        match self.choose(&surveyed, cx) {
+            Ok(choice) => cx.board().put(choice),
+            Err(refusal) => refusals.push(refusal),
+        }
+        requirements::merged(refusals)
+    }
+
+    async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
+        let surveyed = surveyed(cx)?;
+        let choice = *cx.board().get::<Choice>().ok_or_else(|| Error::failed("no mode was chosen"))?;
+        let slot = self.slot.then(|| slot::name(cx.run_id()));
+        self.hold(&surveyed, choice, slot.as_deref(), cx).await?;
+        input.facts.put(&surveyed.source)?;
+        input.facts.put(&Backup {
+            mode: choice.mode,
+            wal_included: choice.wal_included,
+            slot,
+            label: None,
+            tablespace_map: None,
+            proof_lsn: None,
+        })?;
+        let pieces = layout::wanted(&surveyed.source.layout, choice.wal_included).0;
+        Ok(input.with(Payload::Quiesced(pieces)))
+    }
+}
+
+fn surveyed(cx: &CheckCx) -> Result<Arc<Surveyed>> {
+    cx.board().get::<Surveyed>().ok_or_else(|| Error::failed("the source was not surveyed"))
+}
+
+impl Quiesce {
+    /// Chooses the mode and says why.
+    fn choose(&self, surveyed: &Surveyed, cx: &CheckCx) -> Result<Choice> {
+        let unknown = || Coverage { atomic: false, reason: "the storage does not say".into(), separate: vec![] };
+        let coverage = cx.board().get::<Coverage>().map_or_else(unknown, |coverage| (*coverage).clone());
+        let wal_separate = coverage.separate.iter().any(|role| role == layout::WAL);
+        let obstacle = requirements::backup_obstacle(&surveyed.server);
+        let Coverage { atomic, reason, .. } = &coverage;
+        let situation =
+            Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
+        let choice = mode::choose(&situation)?;
+        cx.note(self.explain(choice, &situation));
+        if choice.mode == Mode::Atomic && !surveyed.server.role.checkpoint {
+            cx.note(format!("the role {} may not CHECKPOINT: the standby replays more", surveyed.server.role.name));
+        }
+        Ok(choice)
+    }
+
+    fn explain(&self, choice: Choice, situation: &Situation<'_>) -> String {
+        match (choice.mode, choice.wal_included) {
+            (Mode::Backup, false) => {
+                "backup mode; pg_wal is a dataset of its own: its content is not sent at all, the standby streams it"
+                    .to_owned()
+            }
+            (Mode::Backup, true) => format!(
+                "backup mode ({}); the content of pg_wal is sent too{}",
+                situation.reason,
+                if situation.wal_separate { "" } else { ", on a dataset of its own it would stay behind" }
+            ),
+            (Mode::Atomic, _) => format!("one atomic snapshot, no backup mode: {}", situation.reason),
+        }
+    }
+
+    /// Opens the session that stays, makes the slot and begins the backup; each undo is armed first.
+    async fn hold(&self, surveyed: &Surveyed, choice: Choice, slot: Option<&str>, cx: &StageCx) -> Result<()> {
+        let application = application(cx.run_id());
+        let place = Place::default();
+        let undo = EndSession { place: place.clone(), cluster: self.cluster.clone(), application: application.clone() };
+        let armed = cx.arm(undo);
+        let mut guard = place.lock().await;
+        let session = guard.insert(Session::connect(&self.cluster, &application).await?);
+        let vitals = Vitals::read(session).await?;
+        vitals.unchanged_since(surveyed.server.vitals)?;
+        if let Some(slot) = slot {
+            let _ = cx.arm(slot::DropSlot { cluster: self.cluster.clone(), slot: slot.to_owned() });
+            slot::create(session, slot).await?;
+        }
+        let begun = backup::begin(session, surveyed, choice.mode, self.fast, cx);
+        tokio::select! {
+            begun = begun => begun?,
+            () = cx.cancelled() => return Err(Error::cancelled()),
+        }
+        drop(guard);
+        cx.board().put(Held { place, armed, vitals, major: surveyed.server.major() });
+        Ok(())
+    }
+}

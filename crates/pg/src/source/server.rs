@@ -1,0 +1,149 @@
+//! What the source's server tells about itself, asked once.
+
+use reseed_core::{Error, Result};
+
+use super::statements;
+use super::vitals::Vitals;
+use crate::session::{Column, Session};
+
+/// Settings that a standby must not have lower than its primary. `max_wal_senders` counts from 12 on.
+const MINIMUM: &[&str] = &[
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
+/// What the source's server tells about itself.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub version: u32,
+    pub vitals: Vitals,
+    pub wal_level: String,
+    pub port: u16,
+    /// Seconds since 1970 at which it was started.
+    pub started: i64,
+    pub wal_segment_size: u64,
+    pub data_checksums: bool,
+    /// As of the last checkpoint: on a standby, that of the server that wrote the WAL.
+    pub full_page_writes: bool,
+    /// `None` where the role may not see it.
+    pub data_directory: Option<String>,
+    pub minimum_settings: Vec<(String, i64)>,
+    /// Tablespaces outside the data directory: OID and where the link leads.
+    pub tablespaces: Vec<(u32, String)>,
+    pub role: Role,
+    pub room: Room,
+}
+
+/// What the role that reseed connects as may do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Role {
+    pub name: String,
+    pub replication: bool,
+    pub checkpoint: bool,
+    /// Functions of backup mode that it may not call, with their signatures.
+    pub missing: Vec<&'static str>,
+}
+
+/// How much of what standbys need is left.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Room {
+    pub wal_senders: i64,
+    pub max_wal_senders: i64,
+    pub slots: i64,
+    pub max_slots: i64,
+}
+
+impl Server {
+    /// The major version: 10, 11 … 18.
+    pub fn major(&self) -> u32 {
+        self.version / 10_000
+    }
+
+    /// Asks the server.
+    pub async fn read(session: &Session) -> Result<Self> {
+        let version = version(session).await?;
+        let row = session.row(GENERAL, &[]).await?;
+        Ok(Self {
+            version,
+            vitals: Vitals::read(session).await?,
+            wal_level: row.column(0)?,
+            port: u16::try_from(row.column::<i32>(1)?).map_err(|e| Error::failed("no such port").because(e))?,
+            started: row.column(2)?,
+            wal_segment_size: u64::from(row.column::<i32>(3)?.cast_unsigned()),
+            data_checksums: row.column(4)?,
+            full_page_writes: row.column(5)?,
+            data_directory: row.column(6)?,
+            minimum_settings: minimum(session, version).await?,
+            tablespaces: tablespaces(session).await?,
+            role: Role::read(session, version / 10_000).await?,
+            room: Room::read(session).await?,
+        })
+    }
+}
+
+const GENERAL: &str = "SELECT current_setting('wal_level'), current_setting('port')::int, \
+     floor(extract(epoch FROM pg_postmaster_start_time()))::bigint, \
+     (SELECT bytes_per_wal_segment FROM pg_control_init()), \
+     current_setting('data_checksums')::bool, \
+     (SELECT full_page_writes FROM pg_control_checkpoint()), \
+     (SELECT setting FROM pg_settings WHERE name = 'data_directory')";
+
+/// The version, refused where it is too old for what follows.
+async fn version(session: &Session) -> Result<u32> {
+    let version = session.value::<i32>("SELECT current_setting('server_version_num')::int", &[]).await?;
+    match version.cast_unsigned() {
+        old if old < 100_000 => Err(Error::refused(format!(
+            "the source runs PostgreSQL {}.{}; reseed works with 10 and later",
+            old / 10_000,
+            old / 100 % 100
+        ))
+        .hint("upgrade the source with pg_upgrade, or copy it with pg_basebackup")),
+        version => Ok(version),
+    }
+}
+
+async fn minimum(session: &Session, version: u32) -> Result<Vec<(String, i64)>> {
+    let named: Vec<_> =
+        MINIMUM.iter().filter(|name| version >= 120_000 || **name != "max_wal_senders").map(|n| (*n).to_owned()).collect();
+    let sql = "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY($1) ORDER BY name";
+    let rows = session.rows(sql, &[&named]).await?;
+    rows.iter().map(|row| Ok((row.column(0)?, row.column(1)?))).collect()
+}
+
+/// Those whose location is relative are directories inside `pg_tblspc` (`allow_in_place_tablespaces`).
+async fn tablespaces(session: &Session) -> Result<Vec<(u32, String)>> {
+    let sql = "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace ORDER BY oid";
+    let rows = session.rows(sql, &[]).await?;
+    let all: Result<Vec<(u32, String)>> = rows.iter().map(|row| Ok((row.column(0)?, row.column(1)?))).collect();
+    Ok(all?.into_iter().filter(|(_, location)| location.starts_with('/')).collect())
+}
+
+impl Role {
+    async fn read(session: &Session, major: u32) -> Result<Self> {
+        let sql = "SELECT rolname::text, rolsuper OR rolreplication, rolsuper OR EXISTS (SELECT FROM pg_roles p \
+                   WHERE p.rolname = 'pg_checkpoint' AND pg_has_role(r.oid, p.oid, 'USAGE')) \
+                   FROM pg_roles r WHERE rolname = current_user";
+        let row = session.row(sql, &[]).await?;
+        let mut missing = Vec::new();
+        for function in statements::functions(major) {
+            let sql = "SELECT has_function_privilege(current_user, $1, 'EXECUTE')";
+            if !session.value::<bool>(sql, &[&function]).await? {
+                missing.push(function);
+            }
+        }
+        Ok(Self { name: row.column(0)?, replication: row.column(1)?, checkpoint: row.column(2)?, missing })
+    }
+}
+
+impl Room {
+    async fn read(session: &Session) -> Result<Self> {
+        let sql = "SELECT (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')::bigint, \
+                   (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::bigint";
+        let row = session.row(sql, &[]).await?;
+        let (wal_senders, max_wal_senders) = (row.column(0)?, row.column(1)?);
+        Ok(Self { wal_senders, max_wal_senders, slots: row.column(2)?, max_slots: row.column(3)? })
+    }
+}
