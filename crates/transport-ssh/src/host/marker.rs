@@ -1,0 +1,136 @@
+//! How exit statuses come from the other machine: lines with a random name on standard error.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Bytes of standard error that are kept.
+const KEPT: usize = 16 * 1024;
+
+/// A name that no program prints by chance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nonce(String);
+
+impl Nonce {
+    pub(super) fn new() -> Self {
+        let random = || RandomState::new().build_hasher().finish();
+        Self(format!("reseed-{:016x}{:016x}", random(), random()))
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What came by standard error: statuses of the job's commands, and what they said.
+#[derive(Debug)]
+pub(super) struct Said {
+    prefix: Vec<u8>,
+    line: Vec<u8>,
+    kept: Vec<u8>,
+    /// One for each command, `None` until it came.
+    pub(super) statuses: Vec<Option<i32>>,
+}
+
+impl Said {
+    /// Nothing was said yet by a job of so many commands.
+    pub(super) fn new(nonce: &Nonce, commands: usize) -> Self {
+        let prefix = format!("{nonce}:").into_bytes();
+        Self { prefix, line: vec![], kept: vec![], statuses: vec![None; commands] }
+    }
+
+    /// Takes what was read.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.end_line();
+            } else if self.line.len() > KEPT {
+                // A marker may still be coming in the last bytes.
+                let rest = self.line.split_off(self.line.len() - 128);
+                let begun = std::mem::replace(&mut self.line, rest);
+                self.keep(&begun);
+            }
+        }
+    }
+
+    /// Whether the status of every command came.
+    pub(super) fn complete(&self) -> bool {
+        self.statuses.iter().all(Option::is_some)
+    }
+
+    /// The end of what the commands said.
+    pub(super) fn text(&self) -> String {
+        let all = [&self.kept[..], &self.line[..]].concat();
+        String::from_utf8_lossy(&all[all.len().saturating_sub(KEPT)..]).into_owned()
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let found = line.windows(self.prefix.len()).position(|window| window == self.prefix);
+        let marker = found.and_then(|at| Some((at, self.parse(&line[at + self.prefix.len()..])?)));
+        match marker {
+            Some((at, (command, status))) => {
+                self.statuses[command] = Some(status);
+                // What a command said last need not end its line.
+                self.keep(&line[..at]);
+            }
+            None => self.keep(&line),
+        }
+    }
+
+    /// `<command>:<status>` and the end of the line.
+    fn parse(&self, rest: &[u8]) -> Option<(usize, i32)> {
+        let (command, status) = std::str::from_utf8(rest).ok()?.trim_end().split_once(':')?;
+        let command = command.parse().ok().filter(|command| *command < self.statuses.len())?;
+        Some((command, status.parse().ok()?))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        let surplus = self.kept.len().saturating_sub(KEPT);
+        self.kept.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(nonce: &Nonce, commands: usize, reads: &[&str]) -> Said {
+        let mut said = Said::new(nonce, commands);
+        reads.iter().for_each(|read| said.push(read.as_bytes()));
+        said
+    }
+
+    #[test]
+    fn markers_are_found_however_they_are_cut_and_are_not_shown() {
+        let nonce = Nonce::new();
+        let text = format!("first\nno end of line{nonce}:1:3\n{nonce}:0:141\nlast\n");
+        for at in 0..text.len() {
+            let said = said(&nonce, 2, &[&text[..at], &text[at..]]);
+            assert_eq!(said.statuses, [Some(141), Some(3)]);
+            assert_eq!(said.text(), "first\nno end of linelast\n");
+        }
+    }
+
+    #[test]
+    fn a_missing_marker_is_no_status() {
+        let nonce = Nonce::new();
+        assert!(!said(&nonce, 2, &[&format!("{nonce}:0:0\n")]).complete());
+        assert!(!said(&nonce, 1, &[&format!("{nonce}:0:0")]).complete(), "half a line");
+        assert!(!said(&nonce, 1, &["reseed-0:0:0\n"]).complete(), "another's");
+        assert!(!said(&nonce, 1, &[&format!("{nonce}:7:0\n")]).complete(), "of no command");
+    }
+
+    #[test]
+    fn only_the_end_is_kept_and_markers_survive_what_is_said_around_them() {
+        let nonce = Nonce::new();
+        let noise = "x".repeat(100_000);
+        let said = said(&nonce, 1, &[&noise, &format!("{nonce}:0:5\n"), &noise, "\nthe end"]);
+        assert_eq!(said.statuses, [Some(5)]);
+        assert_eq!(said.text().len(), KEPT);
+        assert!(said.text().ends_with("the end"));
+    }
+}
