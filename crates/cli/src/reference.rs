@@ -120,23 +120,29 @@ impl Entry {
     }
 }
 
+/// The keys of a table; those of a table inside it follow it as `outer.inner`.
 fn keys(schema: &Value) -> Vec<Key> {
     let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    let one = |(name, key): (&String, &Value)| Key {
-        name: name.clone(),
-        holds: types::in_words(key),
-        default: match (required.contains(&name.as_str()), key.get("default")) {
-            (true, _) => "required".to_owned(),
-            (false, None | Some(Value::Null)) => "optional".to_owned(),
-            (false, Some(default)) => format!("default {}", types::toml(default)),
-        },
-        doc: description(key),
-    };
-    let mut keys: Vec<_> = properties.map(one).collect();
+    let mut properties: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
     // What must be given comes first; the rest stays as it is declared.
-    keys.sort_by_key(|key| key.default != "required");
-    keys
+    properties.sort_by_key(|(name, _)| !required.contains(&name.as_str()));
+    let mut all = Vec::new();
+    for (name, value) in properties {
+        let inner = types::table(value).map(keys).unwrap_or_default();
+        all.push(key(name, value, required.contains(&name.as_str()), !inner.is_empty()));
+        all.extend(inner.into_iter().map(|key| Key { name: format!("{name}.{}", key.name), ..key }));
+    }
+    all
+}
+
+fn key(name: &str, schema: &Value, required: bool, is_table: bool) -> Key {
+    let default = match schema.get("default") {
+        _ if required => "required".to_owned(),
+        None | Some(Value::Null) => "optional".to_owned(),
+        Some(default) => format!("default {}", types::toml(default)),
+    };
+    let holds = if is_table { "a table".to_owned() } else { types::in_words(schema) };
+    Key { name: name.to_owned(), holds, default, doc: description(schema) }
 }
 
 /// A description with one line for each paragraph or list item.
@@ -144,12 +150,12 @@ fn description(schema: &Value) -> String {
     let mut text = String::new();
     for line in schema["description"].as_str().unwrap_or_default().lines() {
         let line = line.trim_end();
-        let begins = line.trim_start().starts_with(['-', '*', '|', '`']) && !line.trim_start().starts_with("``");
-        match (line.is_empty(), text.is_empty() || text.ends_with('\n')) {
-            (true, _) => text.push_str(if text.ends_with("\n\n") { "" } else { "\n\n" }),
-            (false, true) => text.push_str(line),
-            (false, false) if begins && !line.starts_with('`') => text.push_str(&format!("\n{line}")),
-            (false, false) => text.push_str(&format!(" {}", line.trim_start())),
+        let item = line.trim_start().starts_with("- ");
+        match text.chars().last() {
+            _ if line.is_empty() => text.push_str("\n\n"),
+            None | Some('\n') => text.push_str(line),
+            Some(_) if item => text.push_str(&format!("\n{line}")),
+            Some(_) => text.push_str(&format!(" {}", line.trim_start())),
         }
     }
     text.trim_end().to_owned()

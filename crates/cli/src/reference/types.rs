@@ -26,6 +26,16 @@ pub(super) fn in_words(schema: &Value) -> String {
     }
 }
 
+/// The schema of a table with keys of its own, where that is what belongs here.
+pub(super) fn table(schema: &Value) -> Option<&Value> {
+    let choices = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut some = choices.iter().filter(|choice| choice["type"] != "null");
+    match (some.next(), some.next()) {
+        (Some(only), None) => table(only),
+        _ => Some(schema).filter(|schema| schema["properties"].is_object()),
+    }
+}
+
 fn one(name: &str, schema: &Value) -> String {
     match name {
         "integer" | "number" => {

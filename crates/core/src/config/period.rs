@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time: `24h`, `90s`, `1h 30m`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,19 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
+/// As it is written in a file: `24h`.
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = self.0.as_secs();
+        serializer.collect_str(&match (seconds, self.0.subsec_millis()) {
+            (seconds, millis @ 1..) => format!("{}ms", seconds * 1000 + u64::from(millis)),
+            (seconds @ 1.., _) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+            (seconds @ 1.., _) if seconds % 60 == 0 => format!("{}m", seconds / 60),
+            _ => format!("{seconds}s"),
+        })
+    }
+}
+
 impl JsonSchema for Period {
     fn schema_name() -> Cow<'static, str> {
         "Period".into()
@@ -33,5 +46,18 @@ impl JsonSchema for Period {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "examples": ["90s", "30m", "24h"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_reads_back_as_it_is_written() {
+        for text in ["0s", "90s", "30m", "24h", "1500ms"] {
+            let period: Period = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(serde_json::to_value(period).unwrap(), text);
+        }
     }
 }

@@ -86,11 +86,45 @@ fn explain(message: &str, span: Range<usize>) -> Problem {
     if let Some(missing) = quoted(message, "missing field ") {
         return Problem::at(span, format!("the key `{missing}` is missing"));
     }
-    match message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
-        Some((given, wanted)) => {
-            Problem::at(span, format!("this is {}, but {} belongs here", article(given), article(wanted)))
-        }
+    if message == "wanted string or table" {
+        return Problem::at(span, "a string belongs here: one of the choices");
+    }
+    let wrong = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix));
+    match wrong.and_then(|rest| rest.rsplit_once(", expected ")) {
+        Some((given, wanted)) => Problem::at(
+            span,
+            format!("this is {}, but {} belongs here", article(&given_words(given)), wanted_words(wanted)),
+        ),
         None => Problem::at(span, message.to_owned()),
+    }
+}
+
+/// What was given, with its value marked as text of the file.
+fn given_words(given: &str) -> String {
+    match given.split_once(' ') {
+        Some(("string", value)) => format!("string `{value}`"),
+        Some(("floating", value)) => value.replacen("point", "number", 1),
+        _ if given == "sequence" => "list".to_owned(),
+        _ if given == "map" => "table".to_owned(),
+        _ => given.to_owned(),
+    }
+}
+
+/// What belongs there, in the words of TOML and not of Rust.
+fn wanted_words(wanted: &str) -> String {
+    let limits = |low: i128, high: i128| format!("an integer from {low} to {high}");
+    match wanted {
+        "u8" => limits(0, u8::MAX.into()),
+        "u16" => limits(0, u16::MAX.into()),
+        "u32" | "u64" | "usize" => "an integer from 0 up".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "an integer".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        "a borrowed string" | "string" => "a string".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" | "map" => "a table".to_owned(),
+        _ if wanted.starts_with("struct ") => "a table".to_owned(),
+        _ => article(wanted),
     }
 }
 
@@ -108,4 +142,37 @@ fn article(thing: &str) -> String {
 fn expected(message: &str) -> Vec<&str> {
     let list = message.split_once(", expected ").map(|(_, list)| list).unwrap_or_default();
     list.split('`').skip(1).step_by(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_says_reads_as_advice_for_a_file() {
+        let told = [
+            "invalid type: string \"x\", expected i32",
+            "invalid value: integer `70000`, expected u16",
+            "invalid type: sequence, expected a string",
+            "invalid type: integer `3`, expected a boolean",
+            "invalid type: string \"a\", expected struct SecretSource",
+            "invalid type: floating point `1.5`, expected u32",
+            "missing field `into`",
+            "unknown field `lvel`, expected `level`",
+        ]
+        .map(|message| explain(message, 0..1).message);
+        assert_eq!(
+            told,
+            [
+                "this is a string `\"x\"`, but an integer belongs here",
+                "this is an integer `70000`, but an integer from 0 to 65535 belongs here",
+                "this is a list, but a string belongs here",
+                "this is an integer `3`, but `true` or `false` belongs here",
+                "this is a string `\"a\"`, but a table belongs here",
+                "this is a number `1.5`, but an integer from 0 up belongs here",
+                "the key `into` is missing",
+                "unknown key `lvel`",
+            ]
+        );
+    }
 }

@@ -16,7 +16,9 @@ pub(super) fn fill(root: &mut DeTable<'_>, set: &BTreeMap<String, String>, probl
     for name in set.keys().filter(|name| !asked.contains(*name)) {
         let known: Vec<_> = asked.iter().map(String::as_str).collect();
         let problem = Problem::of_all(format!("nothing in the file asks for `--set {name}=…`"));
-        fill.problems.push(problem.hint(nearest(name, &known)));
+        let hint =
+            if known.is_empty() { "the file has no `${…}`; leave it out".into() } else { nearest(name, &known) };
+        fill.problems.push(problem.hint(hint));
     }
 }
 
