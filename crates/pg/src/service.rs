@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use act::Server;
+pub use act::StopMode;
 
 /// How a server is started and stopped: `service = { use = "pg-ctl" }`.
 ///

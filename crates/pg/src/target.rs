@@ -1,1 +1,23 @@
 //! The standby's side: survey, stop, configure, switch, start and prove.
+
+mod ask;
+mod conf;
+mod configure;
+mod conninfo;
+mod control_file;
+mod copy;
+mod judge;
+mod log;
+mod old_slot;
+mod places;
+mod postmaster;
+mod power;
+mod programs;
+mod proof;
+mod start;
+mod stop;
+mod survey;
+mod switch;
+mod tablespaces;
+mod undo;
+mod values;

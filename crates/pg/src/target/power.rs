@@ -1,0 +1,129 @@
+//! Stopping a server until it is down, and starting one until it answers.
+
+use std::time::{Duration, Instant};
+
+use reseed_core::{Error, Result};
+
+use super::log::{Mark, cause};
+use super::postmaster::{NotUp, Postmaster, Status};
+use crate::service::{Server, StopMode};
+
+/// How long a service program may go on after the server itself is where it should be.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long a server that is up may refuse to answer: for example while it has too many clients.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often that is tried.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A server that has come up.
+#[derive(Debug, Clone)]
+pub(crate) struct Up {
+    /// It.
+    pub(crate) postmaster: Postmaster,
+    /// When it answered its first query, or, with `hot_standby = off`, when it was seen to run.
+    pub(crate) at: Instant,
+}
+
+impl Server {
+    /// The living server, if there is one.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    pub(crate) async fn look(&self) -> Result<Option<Postmaster>> {
+        Postmaster::look(self.host.as_ref(), &self.data_directory).await
+    }
+
+    /// Stops the server and waits until it is down. Not running is fine.
+    ///
+    /// # Errors
+    /// When it is still there at the end of the time.
+    pub(crate) async fn halt(&self, mode: StopMode, within: Duration) -> Result<()> {
+        let Some(running) = self.look().await? else { return Ok(()) };
+        let stop = self.stop(mode);
+        let gone = running.gone(self.host.as_ref(), &self.data_directory, within);
+        tokio::pin!(stop, gone);
+        let gone = tokio::select! {
+            gone = &mut gone => {
+                // What is to be seen is seen; the program that was asked ends by itself.
+                let _ = tokio::time::timeout(LINGER, &mut stop).await;
+                gone?
+            }
+            stopped = &mut stop => match stopped {
+                Ok(()) => gone.await?,
+                Err(error) => return if self.look().await?.is_some() { Err(error) } else { Ok(()) },
+            },
+        };
+        if gone {
+            return Ok(());
+        }
+        let error = format!("the server on {} is still up after {} s", self.host.name(), within.as_secs());
+        Err(Error::failed(error).hint("raise the stage's `timeout`, or stop it with `mode = \"immediate\"`"))
+    }
+
+    /// Starts the server and waits until it answers a query.
+    ///
+    /// # Errors
+    /// When it does not; named by its cause where its log tells it.
+    pub(crate) async fn raise(&self, mark: &Mark, within: Duration) -> Result<Up> {
+        let start = self.start(within);
+        let up = self.answering(within);
+        tokio::pin!(start, up);
+        let up = tokio::select! {
+            up = &mut up => {
+                if up.is_ok() {
+                    let _ = tokio::time::timeout(LINGER, &mut start).await;
+                }
+                up
+            }
+            started = &mut start => match started {
+                Err(error) if self.look().await?.is_none() => Err(error),
+                _ => up.await,
+            },
+        };
+        match up {
+            Ok(up) => Ok(up),
+            Err(error) => Err(self.explained(error, mark).await),
+        }
+    }
+
+    /// Waits until a server that is being started answers.
+    pub(crate) async fn answering(&self, within: Duration) -> Result<Up> {
+        let name = self.host.name();
+        let up = Postmaster::up(self.host.as_ref(), &self.data_directory, within).await?;
+        let postmaster = match up {
+            Ok(postmaster) => postmaster,
+            Err(NotUp::Died) => return Err(Error::failed(format!("the server on {name} ended right after its start"))),
+            Err(NotUp::TooLate) => {
+                let error = format!("the server on {name} does not answer within {} s", within.as_secs());
+                return Err(Error::failed(error).hint("raise the stage's `timeout` if it still recovers"));
+            }
+        };
+        if postmaster.status == Status::Ready {
+            self.first_answer(&postmaster).await?;
+        }
+        Ok(Up { postmaster, at: Instant::now() })
+    }
+
+    async fn first_answer(&self, postmaster: &Postmaster) -> Result<()> {
+        let until = Instant::now() + ANSWER;
+        loop {
+            match self.ask_one::<bool>(postmaster, "SELECT to_json(true)").await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > until => return Err(error),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// The error with its cause from the server's log, where that names one.
+    pub(crate) async fn explained(&self, error: Error, mark: &Mark) -> Error {
+        let log = mark.since(self).await.unwrap_or_default();
+        let Some(cause) = cause(&log) else { return error };
+        let hint = cause.hint.map(str::to_owned).or_else(|| error.hint_text().map(str::to_owned));
+        let explained = Error::failed(error.to_string()).because(Error::from(cause));
+        match hint {
+            Some(hint) => explained.hint(hint),
+            None => explained,
+        }
+    }
+}
