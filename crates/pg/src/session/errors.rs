@@ -9,7 +9,12 @@ use super::endpoint::Endpoint;
 
 /// A connection that was not made.
 pub(super) fn connecting(endpoint: &Endpoint, error: &tokio_postgres::Error) -> Error {
-    let hint = hint(endpoint, error.code());
+    let hint = match error.as_db_error().and_then(|said| said.routine()) {
+        // A role that does not exist has the code of a missing pg_hba.conf line; the server's own
+        // function tells them apart in every language.
+        Some("InitializeSessionUserId") => format!("CREATE ROLE {} LOGIN REPLICATION;", endpoint.get("user")),
+        _ => hint(endpoint, error.code()),
+    };
     Error::failed(format!("can't connect to {endpoint}")).because(told(error)).hint(hint)
 }
 

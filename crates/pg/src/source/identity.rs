@@ -83,7 +83,8 @@ mod tests {
 
     /// The beginning of a pg_control of PostgreSQL 15 in production.
     const CONTROL: [u8; 24] = [
-        0x5a, 0x1f, 0x0e, 0x3c, 0x7b, 0x2a, 0x58, 0x69, 0x14, 0x05, 0, 0, 0x27, 0x6e, 0x02, 0x0c, 6, 0, 0, 0, 0, 0, 0, 0,
+        0x5a, 0x1f, 0x0e, 0x3c, 0x7b, 0x2a, 0x58, 0x69, 0x14, 0x05, 0, 0, 0x27, 0x6e, 0x02, 0x0c, 6, 0, 0, 0, 0, 0, 0,
+        0,
     ];
     const PID: &str = "4711\n/data/pg\n1700000000\n5433\n/tmp\nlocalhost\n  9437188       3\nready   \n";
 
@@ -108,7 +109,9 @@ mod tests {
             judge(running, Some(control), &this, "/d").unwrap_err().to_string()
         };
         assert!(said(None, &good).contains("no server running"));
-        assert!(said(Some(&here), &Control { system_identifier: id + 1, in_production: true }).contains("another cluster"));
+        assert!(
+            said(Some(&here), &Control { system_identifier: id + 1, in_production: true }).contains("another cluster")
+        );
         assert!(said(Some(&here), &Control { in_production: false, ..good }).contains("another server"));
         assert!(said(Some(&Running { port: 1, ..here }), &good).contains("another server"));
         let later = Running { started: 1_700_009_000, port: 5433 };

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn what_postgresql_does_not_know_of_is_found_once() {
-        let text = "data /d\nwal /d/pg_wal\nlink base/5\ndevice 7 .\ndevice 7 pg_wal\ndevice 9 base/5\ndevice 8 pg_xact\n";
+        let text =
+            "data /d\nwal /d/pg_wal\nlink base/5\ndevice 7 .\ndevice 7 pg_wal\ndevice 9 base/5\ndevice 8 pg_xact\n";
         assert_eq!(parse(text).unwrap().strangers, ["base/5", "pg_xact"]);
     }
 

@@ -119,8 +119,14 @@ mod tests {
     #[test]
     fn a_refusal_says_why_and_what_helps() {
         let obstacle = Some(Obstacle { what: "no right".into(), hint: "GRANT".into() });
-        let situation =
-            Situation { wish: Wish::Auto, atomic: false, reason: "two pools", wal_separate: true, slot: true, obstacle };
+        let situation = Situation {
+            wish: Wish::Auto,
+            atomic: false,
+            reason: "two pools",
+            wal_separate: true,
+            slot: true,
+            obstacle,
+        };
         let error = choose(&situation).unwrap_err();
         assert_eq!(error.chain(), "no sound snapshot is possible: two pools: no right");
         assert_eq!(error.hint_text(), Some("GRANT"));

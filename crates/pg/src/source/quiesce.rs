@@ -149,8 +149,7 @@ impl Quiesce {
         let wal_separate = coverage.separate.iter().any(|role| role == layout::WAL);
         let obstacle = requirements::backup_obstacle(&surveyed.server);
         let Coverage { atomic, reason, .. } = &coverage;
-        let situation =
-            Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
+        let situation = Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
         let choice = mode::choose(&situation)?;
         cx.note(self.explain(choice, &situation));
         if choice.mode == Mode::Atomic && !surveyed.server.role.checkpoint {

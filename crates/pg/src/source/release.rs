@@ -58,7 +58,8 @@ impl Stage for Release {
         if cx.has_stage("pg-quiesce") {
             return Ok(());
         }
-        Err(Error::refused("pg-release ends what no pg-quiesce began").hint("begin the pipeline with `use = \"pg-quiesce\"`"))
+        Err(Error::refused("pg-release ends what no pg-quiesce began")
+            .hint("begin the pipeline with `use = \"pg-quiesce\"`"))
     }
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {

@@ -20,14 +20,16 @@ fn wal_level() -> Error {
 
 fn no_wal_sender(room: Room) -> Option<Error> {
     let Room { wal_senders, max_wal_senders, .. } = room;
-    let text = format!("the source has no free WAL sender: {wal_senders} of max_wal_senders = {max_wal_senders} in use");
+    let text =
+        format!("the source has no free WAL sender: {wal_senders} of max_wal_senders = {max_wal_senders} in use");
     let hint = format!("ALTER SYSTEM SET max_wal_senders = {}; and restart the source", wal_senders + 2);
     (wal_senders >= max_wal_senders).then(|| Error::refused(text).hint(hint))
 }
 
 fn no_slot(room: Room) -> Option<Error> {
     let Room { slots, max_slots, .. } = room;
-    let text = format!("the source has no free replication slot: {slots} of max_replication_slots = {max_slots} in use");
+    let text =
+        format!("the source has no free replication slot: {slots} of max_replication_slots = {max_slots} in use");
     let hint = format!(
         "drop one that nobody uses (SELECT slot_name FROM pg_replication_slots WHERE NOT active), or \
          ALTER SYSTEM SET max_replication_slots = {}; and restart the source",

@@ -106,8 +106,11 @@ async fn version(session: &Session) -> Result<u32> {
 }
 
 async fn minimum(session: &Session, version: u32) -> Result<Vec<(String, i64)>> {
-    let named: Vec<_> =
-        MINIMUM.iter().filter(|name| version >= 120_000 || **name != "max_wal_senders").map(|n| (*n).to_owned()).collect();
+    let named: Vec<_> = MINIMUM
+        .iter()
+        .filter(|name| version >= 120_000 || **name != "max_wal_senders")
+        .map(|n| (*n).to_owned())
+        .collect();
     let sql = "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY($1) ORDER BY name";
     let rows = session.rows(sql, &[&named]).await?;
     rows.iter().map(|row| Ok((row.column(0)?, row.column(1)?))).collect()

@@ -32,8 +32,11 @@ mod tests {
     #[test]
     fn every_version_has_its_own_names() {
         for major in 10..=18 {
-            let (name, other) =
-                if major < 15 { ("pg_start_backup", "pg_backup_start") } else { ("pg_backup_start", "pg_start_backup") };
+            let (name, other) = if major < 15 {
+                ("pg_start_backup", "pg_backup_start")
+            } else {
+                ("pg_backup_start", "pg_start_backup")
+            };
             assert!(start(major).contains(name) && functions(major)[0].contains(name), "{major}");
             assert!(!start(major).contains(other), "{major}");
             let name = if major < 15 { "pg_stop_backup" } else { "pg_backup_stop" };

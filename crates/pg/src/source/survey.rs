@@ -58,12 +58,7 @@ async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, 
     Ok(Surveyed { server, source })
 }
 
-async fn find_layout(
-    cluster: &Cluster,
-    server: &Server,
-    wal_directory: Option<&str>,
-    cx: &CheckCx,
-) -> Result<Layout> {
+async fn find_layout(cluster: &Cluster, server: &Server, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Layout> {
     let host = cluster.host.as_ref();
     let directory = data_directory(cluster, server)?;
     let inspected = layout::inspect(host, directory).await?;
@@ -85,8 +80,11 @@ async fn find_layout(
 fn data_directory<'a>(cluster: &'a Cluster, server: &'a Server) -> Result<&'a str> {
     server.data_directory.as_deref().or(cluster.data_directory.as_deref()).ok_or_else(|| {
         let role = &server.role.name;
-        Error::refused(format!("the role {role} may not see where the data directory is"))
-            .hint(format!("GRANT pg_read_all_settings TO {};", identifier(role)))
+        Error::refused(format!("the role {role} may not see where the data directory is")).hint(format!(
+            "GRANT pg_read_all_settings TO {};  or state it: `data_directory = \"…\"` in [clusters.{}]",
+            identifier(role),
+            cluster.name
+        ))
     })
 }
 
@@ -94,11 +92,13 @@ fn data_directory<'a>(cluster: &'a Cluster, server: &'a Server) -> Result<&'a st
 fn stated(cluster: &Cluster, directory: &str, wal_directory: Option<&str>) -> Result<Inspection> {
     let host = cluster.host.name();
     let Some(wal) = wal_directory else {
-        return Err(Error::refused(format!("may not look into {directory} on {host}, so where pg_wal is stays unknown"))
-            .hint(format!(
-                "give [hosts.{host}] `become = \"sudo\"`, or put its user into the server's group (chmod g+rx \
+        return Err(Error::refused(format!(
+            "may not look into {directory} on {host}, so where pg_wal is stays unknown"
+        ))
+        .hint(format!(
+            "give [hosts.{host}] `become = \"sudo\"`, or put its user into the server's group (chmod g+rx \
                  {directory}), or state it in pg-quiesce: `wal_directory = \"{directory}/pg_wal\"`"
-            )));
+        )));
     };
     let separate = wal != format!("{directory}/pg_wal");
     let wal_directory = separate.then(|| wal.to_owned());
@@ -138,7 +138,8 @@ fn note(server: &Server, source: &Source, cx: &CheckCx) {
     ));
     let layout = &source.layout;
     let wal = layout.wal_directory.as_deref().map(|path| format!(", pg_wal in {path}")).unwrap_or_default();
-    let tablespaces: Vec<_> = layout.tablespaces.iter().map(|t| format!(", tablespace {} in {}", t.oid, t.path)).collect();
+    let tablespaces: Vec<_> =
+        layout.tablespaces.iter().map(|t| format!(", tablespace {} in {}", t.oid, t.path)).collect();
     cx.note(format!("data in {}{wal}{}", layout.data_directory, tablespaces.concat()));
     if major > NEWEST {
         cx.warn(format!("PostgreSQL {major} is newer than what this version of reseed was tried with ({NEWEST})"));
