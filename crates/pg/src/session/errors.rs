@@ -13,6 +13,8 @@ pub(super) fn connecting(endpoint: &Endpoint, error: &tokio_postgres::Error) -> 
         // A role that does not exist has the code of a missing pg_hba.conf line; the server's own
         // function tells them apart in every language.
         Some("InitializeSessionUserId") => format!("CREATE ROLE {} LOGIN REPLICATION;", endpoint.get("user")),
+        // The driver gives no code of its own to a server that asks for a password and gets none.
+        None if told(error) == "password missing" => hint(endpoint, Some(&SqlState::INVALID_PASSWORD)),
         _ => hint(endpoint, error.code()),
     };
     Error::failed(format!("can't connect to {endpoint}")).because(told(error)).hint(hint)

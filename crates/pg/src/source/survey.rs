@@ -63,13 +63,13 @@ async fn find_layout(cluster: &Cluster, server: &Server, wal_directory: Option<&
     let directory = data_directory(cluster, server)?;
     let inspected = layout::inspect(host, directory).await?;
     let verified = inspected.is_some() && identity::verify(host, directory, server).await?;
-    if !verified {
-        cx.warn(format!("may not read {directory} on {}: that it is this server's is not verified", host.name()));
-    }
     let found = match inspected {
         Some(found) => found,
         None => stated(cluster, directory, wal_directory)?,
     };
+    if !verified {
+        cx.warn(format!("may not read {directory} on {}: that it is this server's is not verified", host.name()));
+    }
     agree(cluster, &found).await?;
     refuse_strangers(&found, host.name())?;
     let tablespaces = layout::tablespaces(host, &server.tablespaces).await;
