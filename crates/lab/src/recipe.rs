@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Pair, Server};
+use crate::{Pair, Server, Spread};
 
 /// How the copy takes the place of what was there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,10 +94,11 @@ impl Pair {
         let on = |name: &str, far: bool| if far { format!("on = \"{name}\"\n") } else { String::new() };
         let cluster = |name: &str| format!("cluster = \"{name}\"\n");
         let settings = format!(
-            "{}settings = {{ port = {}, unix_socket_directories = \"{}\" }}\n",
+            "{}settings = {{ port = {}, unix_socket_directories = \"{}\" }}\n{}",
             cluster("standby"),
             self.standby.port,
-            self.standby.sockets
+            self.standby.sockets,
+            self.places()
         );
         let receive = |keys: String| ("zfs-receive", format!("{}{keys}", on("standby", far_standby)));
         let mut stages = vec![
@@ -120,6 +121,17 @@ impl Pair {
             stages.extend([("pg-configure", settings), ("pg-switch", cluster("standby"))]);
         }
         stages
+    }
+}
+
+impl Pair {
+    /// Where what is apart goes on the standby.
+    fn places(&self) -> String {
+        if self.spread == Spread::One {
+            return String::new();
+        }
+        let (wal, from, to) = (self.b.path("wal/pg_wal"), self.a.path("space/files"), self.b.path("space/files"));
+        format!("wal_directory = \"{wal}\"\ntablespace_mapping = {{ \"{from}\" = \"{to}\" }}\n")
     }
 }
 
