@@ -14,6 +14,8 @@ const LINGER: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often that is tried.
 const RETRY: Duration = Duration::from_millis(50);
+/// How often a log is read, for causes that no waiting can mend.
+pub(crate) const READ_LOG: Duration = Duration::from_secs(2);
 
 /// A server that has come up.
 #[derive(Debug, Clone)]
@@ -65,10 +67,22 @@ impl Server {
     /// # Errors
     /// When it does not; named by its cause where its log tells it.
     pub(crate) async fn raise(&self, mark: &Mark, within: Duration) -> Result<Up> {
+        let up = tokio::select! {
+            up = self.started(within) => up,
+            doomed = self.doomed(mark) => Err(doomed),
+        };
+        match up {
+            Ok(up) => Ok(up),
+            Err(error) => Err(self.explained(error, mark).await),
+        }
+    }
+
+    /// Starts the server and waits until it answers, or until its service has failed.
+    async fn started(&self, within: Duration) -> Result<Up> {
         let start = self.start(within);
         let up = self.answering(within);
         tokio::pin!(start, up);
-        let up = tokio::select! {
+        tokio::select! {
             up = &mut up => {
                 if up.is_ok() {
                     let _ = tokio::time::timeout(LINGER, &mut start).await;
@@ -79,10 +93,18 @@ impl Server {
                 Err(error) if self.look().await?.is_none() => Err(error),
                 _ => up.await,
             },
-        };
-        match up {
-            Ok(up) => Ok(up),
-            Err(error) => Err(self.explained(error, mark).await),
+        }
+    }
+
+    /// Resolves when the server's log tells a cause that no waiting can mend. A standby that can't
+    /// stream may well go on trying for ever, before it has ever answered.
+    async fn doomed(&self, mark: &Mark) -> Error {
+        loop {
+            tokio::time::sleep(READ_LOG).await;
+            let log = mark.since(self).await.unwrap_or_default();
+            if cause(&log).is_some_and(|cause| cause.lasting) {
+                return Error::failed(format!("the server on {} will not become a standby", self.host.name()));
+            }
         }
     }
 

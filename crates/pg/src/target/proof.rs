@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::configure::Configured;
 use super::log::{Mark, cause};
 use super::postmaster::Status;
-use super::power::Up;
+use super::power::{READ_LOG, Up};
 use crate::cluster::Primary;
 use crate::facts::{Backup, Source};
 use crate::lsn::Lsn;
@@ -18,8 +18,6 @@ use crate::session::{Column, Conninfo, Session};
 
 /// How often the standby is asked.
 const ASK: Duration = Duration::from_millis(50);
-/// How often its log is read meanwhile, for causes that no waiting can mend.
-const READ_LOG: Duration = Duration::from_secs(2);
 
 /// One row about a standby. `to_jsonb` keeps it the same where versions have other columns.
 const QUESTION: &str = "SELECT json_build_object(\

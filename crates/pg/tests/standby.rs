@@ -1,0 +1,306 @@
+//! The stages of the standby on real servers, each scenario with a primary and a standby of its own.
+
+mod support;
+
+use std::time::Duration;
+
+use reseed_lab::{Lab, Major, PrimaryOptions, Server, installed_majors, is_root};
+use reseed_pg as _;
+use support::{Ran, is_there, run, run_until};
+
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// A primary, and the place of its standby.
+struct Pair {
+    lab: Lab,
+    primary: Server,
+    standby: Server,
+    /// Keys of the stage pg-configure besides the usual.
+    configure: String,
+    /// Keys of the stage pg-switch or pg-start.
+    last: String,
+}
+
+impl Pair {
+    fn new(major: &Major, options: &PrimaryOptions) -> Self {
+        let lab = Lab::new().unwrap();
+        let primary = Server::primary(&lab, "primary", major, lab.path("primary/it's data"), options).unwrap();
+        let standby = Server::place(&lab, "standby", major, lab.path("standby/my data")).unwrap();
+        std::fs::create_dir_all(lab.path("standby")).unwrap();
+        primary.fill(1).unwrap();
+        Self { lab, primary, standby, configure: String::new(), last: "timeout = \"60s\"".into() }
+    }
+
+    fn clusters(&self) -> String {
+        let (primary, standby) = (&self.primary, &self.standby);
+        format!(
+            "name = \"t\"\n[clusters.primary]\nconninfo = \"{}\"\n[clusters.standby]\ndata_directory = \"{}\"\n\
+             bin_directory = \"{}\"\nservice = {{ use = \"pg-ctl\" }}\n",
+            primary.conninfo(),
+            standby.data,
+            standby.programs.display()
+        )
+    }
+
+    fn stages(&self, copy: &str) -> String {
+        let stages = [
+            "use = \"pg-quiesce\"\ncluster = \"primary\"".to_owned(),
+            format!("use = \"directory-copy\"\ninto = \"{}\"", self.lab.path("copies")),
+            "use = \"pg-release\"".to_owned(),
+            format!("use = \"directory-take\"\n{copy}"),
+            format!(
+                "use = \"pg-configure\"\ncluster = \"standby\"\n{}\n[stage.settings]\nport = {}\n\
+                 unix_socket_directories = \"{}\"\nlogging_collector = false",
+                self.configure, self.standby.port, self.standby.sockets
+            ),
+        ];
+        stages.map(|stage| format!("[[stage]]\n{stage}\n")).concat()
+    }
+
+    /// Stop at the end, switch.
+    fn switching(&self) -> String {
+        let switch = format!("[[stage]]\nuse = \"pg-switch\"\ncluster = \"standby\"\n{}\n", self.last);
+        self.clusters() + &self.stages("") + &switch
+    }
+
+    /// Stop first, received over the live data.
+    fn in_place(&self) -> String {
+        let stop = "[[stage]]\nuse = \"pg-stop\"\ncluster = \"standby\"\n";
+        let start = format!("[[stage]]\nuse = \"pg-start\"\ncluster = \"standby\"\n{}\n", self.last);
+        self.clusters() + stop + &self.stages("over = true") + &start
+    }
+
+    /// A standby that streams, made by the stages themselves.
+    async fn seed(&self) -> Ran {
+        let ran = run(&self.switching()).await.expect(0);
+        self.agrees();
+        ran
+    }
+
+    /// That the standby streams and has the primary's rows.
+    #[track_caller]
+    fn agrees(&self) {
+        self.standby.catch_up(&self.primary, CATCH_UP).unwrap();
+        assert!(self.standby.streams());
+        assert_eq!(self.primary.rows().unwrap(), self.standby.rows().unwrap());
+    }
+
+    fn slots(&self) -> Vec<String> {
+        let slots = self.primary.sql("select slot_name from pg_replication_slots where active order by 1").unwrap();
+        let all = self.primary.sql("select slot_name from pg_replication_slots order by 1").unwrap();
+        assert_eq!(slots, all, "every slot is in use");
+        all.lines().map(str::to_owned).collect()
+    }
+
+    fn conf(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("{}/{name}", self.standby.data)).unwrap()
+    }
+
+    fn stop(&self) {
+        self.standby.stop().ok();
+        self.primary.stop().unwrap();
+    }
+}
+
+/// Whether real servers can be run here.
+fn can_run() -> bool {
+    let able = is_root() && Major::newest().is_ok();
+    if !able {
+        println!("skipped: needs root and PostgreSQL");
+    }
+    able
+}
+
+/// WAL and a tablespace apart, as on a server of some size.
+fn spread(lab_root: &str) -> PrimaryOptions {
+    PrimaryOptions { wal_directory: Some(format!("{lab_root}/wal")), ..PrimaryOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_seeded_and_reset_in_every_version() {
+    if !can_run() {
+        return;
+    }
+    for major in installed_majors().values() {
+        println!("PostgreSQL {}", major.number);
+        let mut pair = Pair::new(major, &PrimaryOptions::default());
+        let seeded = pair.seed().await;
+        assert!(seeded.said("first seeding"), "{seeded:#?}");
+        assert_eq!(seeded.report.downtime_seconds, None, "nothing served before");
+        let slots = pair.slots();
+        assert_eq!(slots.len(), 1);
+
+        pair.primary.sql("create table more as select generate_series(1, 1000) as n").unwrap();
+        let hba = format!("{}/pg_hba.conf", pair.standby.data);
+        let own = std::fs::read_to_string(&hba).unwrap() + "# the standby's own\n";
+        std::fs::write(&hba, &own).unwrap();
+        pair.configure = "keep_files = [\"pg_hba.conf\"]".into();
+        let load = pair.primary.load(2).unwrap();
+        let reset = run(&pair.switching()).await.expect(0);
+        drop(load);
+        pair.agrees();
+        assert!(reset.report.downtime_seconds.unwrap() < 20.0, "{reset:#?}");
+        assert!(reset.said("proven: in recovery, streaming"), "{reset:#?}");
+        assert_eq!(pair.conf("pg_hba.conf"), own);
+        let now = pair.slots();
+        assert_eq!(now.len(), 1, "{reset:#?}");
+        assert_ne!(now, slots, "each run has a slot of its own");
+
+        run(&pair.in_place()).await.expect(0);
+        pair.agrees();
+        pair.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wal_and_tablespaces_go_where_they_shall() {
+    if !can_run() {
+        return;
+    }
+    for major in installed_majors().values() {
+        let root = std::env::temp_dir().join(format!("reseed-standby-{}-{}", std::process::id(), major.number));
+        let root = root.to_str().unwrap();
+        let mut pair = Pair::new(major, &spread(root));
+        let (from, to) = (pair.lab.path("primary/a space"), pair.lab.path("standby/a space"));
+        pair.primary.tablespace("apart", &from).unwrap();
+        pair.primary.sql("create table far (n int) tablespace apart; insert into far values (7)").unwrap();
+        let refused = run(&pair.switching()).await.expect(3);
+        assert!(refused.report.error.unwrap().contains("in use by the primary on this same machine"));
+        let wal = pair.lab.path("standby/my wal");
+        pair.configure = format!("wal_directory = \"{wal}\"\ntablespace_mapping = {{ \"{from}\" = \"{to}\" }}");
+        pair.seed().await;
+        assert_eq!(pair.standby.sql("select n from far").unwrap(), "7");
+        let link = std::fs::read_link(format!("{}/pg_wal", pair.standby.data)).unwrap();
+        assert_eq!(link.to_str(), Some(wal.as_str()));
+        // The old standby's own places count without a word.
+        pair.configure = String::new();
+        run(&pair.switching()).await.expect(0);
+        pair.agrees();
+        assert_eq!(pair.standby.sql("select n from far").unwrap(), "7");
+        assert!(is_there(&format!("{wal}/archive_status")));
+        pair.stop();
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_proven_is_taken_back() {
+    if !can_run() {
+        return;
+    }
+    let mut pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions::default());
+    pair.seed().await;
+    let (slots, started) = (pair.slots(), pair.standby.sql("select pg_postmaster_start_time()").unwrap());
+    let usual = pair.configure.clone();
+
+    pair.configure = "primary_slot = \"nobody_made_this\"".into();
+    for pipeline in [pair.switching(), pair.in_place()] {
+        let failed = run(&pipeline).await.expect(1);
+        let error = failed.report.error.clone().unwrap();
+        assert!(error.contains("replication slot \"nobody_made_this\" does not exist"), "{error}");
+        assert!(failed.report.seconds < 30.0, "what waiting can't mend fails at once: {failed:#?}");
+        pair.agrees();
+        assert_eq!(pair.slots(), slots);
+    }
+    assert_ne!(pair.standby.sql("select pg_postmaster_start_time()").unwrap(), started);
+
+    // Found on the copy, before anything stops.
+    let started = pair.standby.sql("select pg_postmaster_start_time()").unwrap();
+    pair.configure = usual;
+    let low = pair.switching().replace("logging_collector = false", "max_connections = 10");
+    let refused = run(&low).await.expect(3);
+    assert!(refused.report.error.unwrap().contains("`max_connections` would be 10 on the standby, but is 40"));
+    let broken = pair.switching().replace("logging_collector = false", "work_mem = \"nonsense\"");
+    let failed = run(&broken).await.expect(1);
+    assert!(failed.report.error.unwrap().contains("the copy's configuration can't be read"));
+    let dies = pair.switching().replace("logging_collector = false", "shared_preload_libraries = \"no_such_library\"");
+    let failed = run(&dies).await.expect(1);
+    let error = failed.report.error.clone().unwrap();
+    assert!(error.contains("a library that the configuration asks for is missing"), "{error}");
+    pair.agrees();
+    assert_ne!(pair.standby.sql("select pg_postmaster_start_time()").unwrap(), started);
+    assert_eq!(pair.slots(), slots);
+    pair.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_at_any_time_leaves_the_old_standby_serving() {
+    if !can_run() {
+        return;
+    }
+    let pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions::default());
+    pair.seed().await;
+    let slots = pair.slots();
+    for (pipeline, stages) in [
+        (pair.switching(), ["directory-copy begins", "pg-configure begins", "pg-switch begins"]),
+        (pair.in_place(), ["pg-stop begins", "directory-take begins", "pg-start begins"]),
+    ] {
+        for stage in stages {
+            let cancelled = run_until(&pipeline, Some(stage)).await;
+            // A cancel that comes when everything is proven comes too late.
+            if cancelled.report.exit_code() != 0 {
+                cancelled.expect(130);
+                assert_eq!(pair.slots(), slots, "{stage}");
+            }
+            pair.agrees();
+        }
+    }
+    pair.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_replaced_is_refused() {
+    if !can_run() {
+        return;
+    }
+    let major = Major::newest().unwrap();
+    let mut pair = Pair::new(&major, &PrimaryOptions::default());
+    let own = pair.switching().replace(&pair.standby.data, &pair.primary.data);
+    let refused = run(&own).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("is the primary's own data directory"));
+
+    let other = Server::primary(&pair.lab, "other", &major, pair.standby.data.clone(), &PrimaryOptions::default());
+    let other = other.unwrap();
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("is another cluster: its system identifier is"));
+    other.stop().unwrap();
+    run(&pair.switching()).await.expect(3);
+    std::fs::remove_dir_all(&pair.standby.data).unwrap();
+
+    std::fs::create_dir(&pair.standby.data).unwrap();
+    std::fs::write(format!("{}/precious", pair.standby.data), "x").unwrap();
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("is not empty and is no data directory"));
+    std::fs::remove_dir_all(&pair.standby.data).unwrap();
+
+    pair.seed().await;
+    pair.standby.sql("select pg_promote()").unwrap();
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("is a primary"), "{:?}", refused.hint);
+    pair.standby.stop().unwrap();
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("was a primary when it was last up"));
+    pair.configure = "keep_files = [\"none.conf\"]\nallow_primary = true".into();
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains("shall be kept, but is not there"));
+    pair.configure = "allow_primary = true".into();
+    let rejoined = run(&pair.switching()).await.expect(0);
+    assert_eq!(rejoined.report.downtime_seconds, None, "it did not serve as a standby");
+    pair.agrees();
+    pair.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_answers_nothing_is_proven_by_its_primary() {
+    if !can_run() {
+        return;
+    }
+    let pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions::default());
+    let silent = pair.switching().replace("logging_collector = false", "hot_standby = false");
+    for _ in 0..2 {
+        let ran = run(&silent).await.expect(0);
+        assert!(ran.said("the proof comes from the primary"), "{ran:#?}");
+        assert_eq!(pair.slots().len(), 1);
+    }
+    pair.stop();
+}
