@@ -48,6 +48,12 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write the pages of all commands into a directory.
     Man(ManArgs),
+    /// The far side of a framed transfer; reseed on another machine calls this over SSH.
+    ///
+    /// `send` runs a job and frames its output with lengths and a SHA-256, `receive` gives a framed
+    /// stream to a job, `version` says which protocol is spoken. Not meant to be typed.
+    #[command(hide = true)]
+    Wire(WireArgs),
 }
 
 /// A pipeline file and what fills its variables.
@@ -130,6 +136,14 @@ pub struct ManArgs {
     pub markdown: bool,
 }
 
+/// Arguments of `wire`, in a language of its own.
+#[derive(Debug, clap::Args)]
+pub struct WireArgs {
+    /// `version`, `send …` or `receive …`.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
 impl FileArgs {
     /// The settings by name.
     ///
@@ -165,6 +179,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command_line().debug_assert();
+    }
+
+    #[test]
+    fn the_words_of_a_wire_arrive_as_they_are() {
+        let call = ["reseed", "wire", "send", "--encode", "zstd:3", "--", "2", "tar", "--", "-c"];
+        match Args::try_parse_from(call).unwrap().command {
+            Command::Wire(args) => assert_eq!(args.words, call[2..]),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

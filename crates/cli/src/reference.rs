@@ -167,9 +167,10 @@ fn sentence(text: &str) -> String {
     first[..end].trim_end_matches('.').to_owned()
 }
 
-/// Text for a cell of a table.
+/// Text for a cell of a table, with the items of a list on lines of their own.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    let items = text.replace("\n- ", "<br>• ");
+    items.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
 /// Wraps each paragraph for a terminal.

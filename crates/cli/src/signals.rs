@@ -1,6 +1,9 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
+use std::convert::Infallible;
+
 use reseed_core::engine::Engine;
+use reseed_core::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::observe::Speaker;
@@ -29,8 +32,8 @@ impl Signals {
         .await;
     }
 
-    /// The first one cancels the run, the second one the undo as well.
-    pub(crate) async fn steer(mut self, engine: &Engine, speaker: &Speaker) {
+    /// The first one cancels the run, the second one the undo as well. Goes on until it is dropped.
+    pub(crate) async fn steer(mut self, engine: &Engine, speaker: &Speaker) -> Infallible {
         self.next().await;
         speaker.say("cancelling: what was done is taken back; once more stops that too and prints what is left");
         engine.cancel_token().cancel();
@@ -38,5 +41,22 @@ impl Signals {
         speaker.say("giving up taking back");
         engine.stop_undo_token().cancel();
         std::future::pending().await
+    }
+}
+
+/// Checks what the engine would run. A signal ends that; then nothing has been touched either.
+///
+/// # Errors
+/// The refusals, or what says that it was cancelled.
+pub(crate) async fn check(engine: &Engine) -> Result<(), Vec<Error>> {
+    let mut signals = Signals::catch().map_err(|error| vec![error.into()])?;
+    let cancel = async {
+        signals.next().await;
+        engine.cancel_token().cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        checked = engine.check() => checked,
+        () = cancel => Err(vec![Error::cancelled()]),
     }
 }

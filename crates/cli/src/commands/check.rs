@@ -12,7 +12,7 @@ use super::on_runtime;
 use super::plan::survey::Notes;
 use crate::args::{RunArgs, TalkArgs};
 use crate::human::count;
-use crate::{exit, file, out};
+use crate::{exit, file, out, signals};
 
 pub(crate) fn run(args: &RunArgs) -> u8 {
     match file::load(&args.file, args.talk.json) {
@@ -25,17 +25,20 @@ async fn go(loaded: Loaded, talk: TalkArgs) -> u8 {
     let notes = Arc::new(Notes::default());
     let name = loaded.pipeline.name().to_owned();
     let engine = Engine::new(loaded.pipeline).observe(notes.clone());
-    let errors = engine.check().await.err().unwrap_or_default();
+    let errors = signals::check(&engine).await.err().unwrap_or_default();
     let cancelled = errors.iter().any(|error| error.class() == Class::Cancelled);
     let events = notes.all();
     if talk.json {
         let findings: Vec<_> = events.iter().map(|event| json!(event)).collect();
         out::data(&format!("{}\n", json!({ "pipeline": name, "ok": errors.is_empty(), "findings": findings })));
     }
+    if cancelled {
+        out::talk("cancelled; nothing was touched");
+        return exit::CANCELLED;
+    }
     tell(&name, &events, talk, errors.len());
     match errors.is_empty() {
         true => exit::DONE,
-        false if cancelled => exit::CANCELLED,
         false => exit::REFUSED,
     }
 }

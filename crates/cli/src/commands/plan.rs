@@ -4,19 +4,19 @@ pub(crate) mod survey;
 
 use std::sync::Arc;
 
-use reseed_core::Kind;
 use reseed_core::config::Loaded;
 use reseed_core::engine::Engine;
 use reseed_core::event::Event;
 use reseed_core::registry;
 use reseed_core::stage::Claim;
+use reseed_core::{Class, Kind};
 use serde_json::{Value, json};
 
 use super::on_runtime;
 use crate::args::PlanArgs;
 use crate::human::count;
 use crate::reference::first_sentence;
-use crate::{exit, file, out};
+use crate::{exit, file, out, signals};
 use survey::Notes;
 
 pub(crate) fn run(args: &PlanArgs) -> u8 {
@@ -25,11 +25,9 @@ pub(crate) fn run(args: &PlanArgs) -> u8 {
         Err(code) => return code,
     };
     let mut plan = Plan::of(&loaded);
-    if !args.offline {
-        on_runtime(async {
-            plan.survey(loaded).await;
-            exit::DONE
-        });
+    if !args.offline && on_runtime(plan.survey(loaded)) == exit::CANCELLED {
+        out::talk("cancelled; nothing was touched");
+        return exit::CANCELLED;
     }
     match args.json {
         true => out::data(&format!("{}\n", plan.json())),
@@ -81,11 +79,14 @@ impl Plan {
         Self { name: loaded.pipeline.name().to_owned(), steps, surveyed: false, warnings: vec![] }
     }
 
-    /// Adds what the machines say.
-    async fn survey(&mut self, loaded: Loaded) {
+    /// Adds what the machines say; gives the exit code.
+    async fn survey(&mut self, loaded: Loaded) -> u8 {
         let notes = Arc::new(Notes::default());
-        // Refusals come as events too, with the position of their stage.
-        let _ = Engine::new(loaded.pipeline).observe(notes.clone()).check().await;
+        let engine = Engine::new(loaded.pipeline).observe(notes.clone());
+        let errors = signals::check(&engine).await.err().unwrap_or_default();
+        if errors.iter().any(|error| error.class() == Class::Cancelled) {
+            return exit::CANCELLED;
+        }
         self.surveyed = true;
         for event in notes.all() {
             match event {
@@ -97,6 +98,7 @@ impl Plan {
                 _ => {}
             }
         }
+        exit::DONE
     }
 
     fn refusals(&self) -> usize {

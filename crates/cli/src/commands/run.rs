@@ -32,7 +32,7 @@ async fn go(loaded: Loaded, talk: TalkArgs) -> u8 {
     let speaker = watch.speaker();
     let report = tokio::select! {
         report = engine.run() => report,
-        () = signals.steer(&engine, &speaker) => unreachable!("steering goes on until the run has ended"),
+        never = signals.steer(&engine, &speaker) => match never {},
     };
     watch.end();
     report.exit_code()

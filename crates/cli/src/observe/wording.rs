@@ -188,3 +188,65 @@ fn moved(report: &RunReport) -> Vec<String> {
     };
     vec![bytes + &what]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome) -> RunReport {
+        let mut report = RunReport::new("r1", "reset");
+        report.outcome = outcome;
+        report.seconds = 3.21;
+        report
+    }
+
+    fn words(talk: TalkArgs, event: &Event) -> String {
+        Wording::new(talk).lines(event, Instant::now()).join("\n")
+    }
+
+    fn usual(report: RunReport) -> String {
+        words(TalkArgs::default(), &Event::RunFinished(Box::new(report)))
+    }
+
+    #[test]
+    fn a_good_end_says_what_moved_and_how_long_nothing_was_served() {
+        let mut report = report(Outcome::Done);
+        report.downtime_seconds = Some(0.364);
+        (report.stream_bytes, report.wire_bytes) = (23 << 20, 5 << 20);
+        (report.from_guid, report.to_guid) = (Some("1a".into()), Some("2b".into()));
+        assert_eq!(
+            usual(report.clone()),
+            "done: reset in 3.2 s; the standby was down for 0.36 s\n      \
+             23.0 MiB sent as 5.0 MiB on the wire, the increment from 1a to 2b"
+        );
+        (report.full, report.from_guid, report.downtime_seconds, report.wire_bytes) = (true, None, None, 0);
+        assert_eq!(usual(report), "done: reset in 3.2 s\n      23.0 MiB sent, the full snapshot 2b");
+    }
+
+    #[test]
+    fn a_bad_end_says_why_what_helps_and_how_things_are_now() {
+        let mut bad = report(Outcome::Undone);
+        (bad.error, bad.hint) = (Some("stage a: no luck".into()), Some("ask nicely".into()));
+        assert_eq!(
+            usual(bad.clone()),
+            "failed: reset after 3.2 s: stage a: no luck\n  hint: ask nicely\neverything is as it was before the run"
+        );
+        bad.refused = true;
+        assert_eq!(usual(bad), "refused: reset was not started\nnothing was touched");
+        let mut stuck = report(Outcome::Stuck);
+        (stuck.error, stuck.by_hand) = (Some("no luck".into()), vec!["rm b".into(), "rm a".into()]);
+        assert!(usual(stuck).ends_with("in the order in which to type it:\n  rm b\n  rm a"));
+    }
+
+    #[test]
+    fn the_quiet_hear_only_what_is_wrong_and_the_verbose_see_the_time() {
+        let quiet = TalkArgs { quiet: true, ..TalkArgs::default() };
+        let verbose = TalkArgs { verbose: true, ..TalkArgs::default() };
+        let done = Event::RunFinished(Box::new(report(Outcome::Done)));
+        assert_eq!(words(quiet, &done), "");
+        assert_eq!(words(quiet, &Event::Warning { stage: None, text: "odd".into() }), "warning: odd");
+        let brief = Event::StageFinished { index: 0, stage: "a".into(), seconds: 0.01 };
+        assert_eq!(words(TalkArgs::default(), &brief), "");
+        assert_eq!(words(verbose, &brief), "    0.00          a took 0.01 s");
+    }
+}

@@ -1,0 +1,121 @@
+//! A stage that does what the test says, as a stranger's crate would bring it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::config::BuildCx;
+use reseed_core::item::{Item, Payload};
+use reseed_core::registry::StageConfig;
+use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::undo::Undo;
+use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Acts as it is told.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ActConfig {
+    /// What it does.
+    act: Act,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Act {
+    Work,
+    WorkForGood,
+    UndoWaits,
+    Refuse,
+    SlowCheck,
+    Fail,
+    Panic,
+    Wait,
+}
+
+register_stage!(ActConfig);
+
+impl StageConfig for ActConfig {
+    const NAME: &'static str = "test-act";
+
+    fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+        Some(Arc::new(self.act))
+    }
+}
+
+impl Act {
+    fn text(self) -> &'static str {
+        match self {
+            Act::Work => "work",
+            Act::WorkForGood => "work-for-good",
+            Act::UndoWaits => "undo-waits",
+            Act::Refuse => "refuse",
+            Act::SlowCheck => "slow-check",
+            Act::Fail => "fail",
+            Act::Panic => "panic",
+            Act::Wait => "wait",
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Act {
+    fn name(&self) -> &str {
+        ActConfig::NAME
+    }
+
+    fn flow(&self, _input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(Kind::Standby)
+    }
+
+    async fn survey(&self, _cx: &CheckCx) -> Result<()> {
+        if let Self::SlowCheck = self {
+            eprintln!("surveying now");
+        }
+        Ok(())
+    }
+
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        match self {
+            Act::Refuse => Err(Error::refused("will not").hint("ask `nicely`")),
+            Act::SlowCheck => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
+        let _ = cx.arm(TakeBack(*self));
+        match self {
+            Act::Fail => Err(Error::failed("no luck").because("a cause").hint("try `again`")),
+            Act::Panic => panic!("a test panics"),
+            Act::Wait => {
+                cx.note("waiting now");
+                cx.cancelled().await;
+                Err(Error::cancelled())
+            }
+            _ => Ok(Item::start().with(Payload::Standby)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TakeBack(Act);
+
+#[async_trait]
+impl Undo for TakeBack {
+    fn describe(&self) -> String {
+        format!("take back {}", self.0.text())
+    }
+
+    fn by_hand(&self) -> String {
+        format!("rm {}", self.0.text())
+    }
+
+    async fn undo(&self) -> Result<()> {
+        match self.0 {
+            Act::WorkForGood => Err(Error::failed("it is for good")),
+            Act::UndoWaits => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
