@@ -41,6 +41,14 @@ lint: ## formatting, clippy, documentation: all without a warning
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
 
+docs: ## the reference and the schema, written anew from the code
+	@scripts/install build
+	@mkdir -p docs/reference
+	cargo build --quiet --bin reseed
+	$(target)/debug/reseed stages --markdown > docs/reference/stages.md
+	$(target)/debug/reseed man --markdown > docs/reference/commands.md
+	$(target)/debug/reseed schema > docs/pipeline.schema.json
+
 bench: ## what reseed costs, as ratios within one run
 	@scripts/install build lab
 	cargo build --quiet --release --bin reseed
