@@ -1,1 +1,28 @@
 //! ZFS for reseed: snapshot, send, receive and clone as stages.
+//!
+//! The stages register themselves; a binary that wants them needs `use reseed_storage_zfs as _;`.
+//!
+//! - Everything that `zfs` prints is read in [`parse`]; everything that it is asked or told goes
+//!   through [`zfs::Zfs`], which takes no name that ZFS would not take.
+//! - Snapshots are told by their GUIDs, never by their names.
+//! - The received datasets stay pristine: read-only, never mounted, never run on. What runs is a
+//!   clone, or, in place, the dataset itself while its predecessor stands aside.
+
+mod aside;
+mod check;
+mod clone;
+mod fresh;
+mod layout;
+mod mapping;
+mod name;
+mod parse;
+mod place;
+mod prune;
+mod receive;
+mod send;
+mod shared;
+mod snapshot;
+mod undo;
+mod zfs;
+
+pub use shared::FORMAT;

@@ -1,0 +1,187 @@
+//! The live datasets step aside for a copy, and come back when the run fails.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use reseed_core::stage::StageCx;
+use reseed_core::undo::{Chore, Undo};
+use reseed_core::{Error, Result};
+
+use crate::parse::Filesystem;
+use crate::zfs::Zfs;
+
+/// The property that says, in seconds since 1970, when what stepped aside may be destroyed.
+const EXPIRES: &str = "reseed:expires";
+/// What stands between a live dataset's name and the run's id in the name that it has aside.
+const ASIDE: &str = "-reseed-old-";
+/// Unmounting and renaming may have to wait for those who still look into the file system.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A live dataset and all below it, as it was before anything was touched.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    /// Its name.
+    pub(crate) root: String,
+    /// Its identity, which a rename does not change.
+    pub(crate) guid: String,
+    /// It and the file systems below it, parents first.
+    pub(crate) tree: Vec<Filesystem>,
+}
+
+impl Live {
+    /// Looks at a dataset; `None` where there is none of this name.
+    pub(crate) async fn look(zfs: &Zfs, root: &str) -> Result<Option<Self>> {
+        let Some(guid) = zfs.guid(root).await? else { return Ok(None) };
+        let tree = zfs.filesystems(root).await?;
+        Ok(Some(Self { root: root.to_owned(), guid, tree }))
+    }
+
+    /// The name that it has aside.
+    pub(crate) fn aside(&self, run: &str) -> String {
+        format!("{}{ASIDE}{run}", self.root)
+    }
+
+    /// Unmounts the tree and renames it. The undo is armed first.
+    pub(crate) async fn step_aside(&self, zfs: &Zfs, cx: &StageCx) -> Result<()> {
+        let aside = self.aside(cx.run_id());
+        let _ = cx.arm(ComeBack { zfs: zfs.clone(), live: self.clone(), aside: aside.clone() });
+        for dataset in self.tree.iter().rev().filter(|dataset| dataset.mounted) {
+            zfs.unmount(&dataset.name).await?;
+        }
+        for dataset in self.tree.iter().filter(|dataset| dataset.canmount == "on") {
+            zfs.set(&dataset.name, "canmount", "noauto").await?;
+        }
+        Ok(zfs.rename(&self.root, &aside).await?)
+    }
+
+    /// What becomes of it after the commit.
+    pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, cx: &StageCx) {
+        cx.after_commit(Retire { zfs: zfs.clone(), aside: self.aside(cx.run_id()), keep });
+    }
+}
+
+/// Puts a live dataset back where it was, mounted as it was.
+#[derive(Debug)]
+struct ComeBack {
+    zfs: Zfs,
+    live: Live,
+    aside: String,
+}
+
+impl ComeBack {
+    async fn rename_back(&self) -> Result<()> {
+        let (root, guid) = (&self.live.root, Some(&self.live.guid));
+        let now = self.zfs.guid(root).await?;
+        if now.as_ref() == guid {
+            return Ok(());
+        }
+        if self.zfs.guid(&self.aside).await?.as_ref() != guid {
+            return Err(Error::failed(format!("neither {root} nor {} is the dataset that was live", self.aside)));
+        }
+        if now.is_some() {
+            return Err(Error::failed(format!("another dataset still has the name {root}")));
+        }
+        Ok(self.zfs.rename(&self.aside, root).await?)
+    }
+}
+
+#[async_trait]
+impl Undo for ComeBack {
+    fn describe(&self) -> String {
+        format!("put {} on {} back into its place", self.live.root, self.zfs.host().name())
+    }
+
+    fn by_hand(&self) -> String {
+        let mut commands = vec![format!("zfs rename {} {}", self.aside, self.live.root)];
+        let mounted = self.live.tree.iter().filter(|dataset| dataset.mounted);
+        for dataset in mounted {
+            commands.push(format!("zfs set canmount={} {}", dataset.canmount, dataset.name));
+            commands.push(format!("zfs mount {}", dataset.name));
+        }
+        commands.join("; ")
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    async fn undo(&self) -> Result<()> {
+        self.rename_back().await?;
+        let now = self.zfs.filesystems(&self.live.root).await?;
+        for was in &self.live.tree {
+            let is = now.iter().find(|dataset| dataset.name == was.name);
+            let is = is.ok_or_else(|| Error::failed(format!("{} is gone", was.name)))?;
+            if is.canmount != was.canmount {
+                self.zfs.set(&was.name, "canmount", &was.canmount).await?;
+            }
+            if was.mounted && !is.mounted {
+                self.zfs.mount(&was.name).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Destroys what stepped aside, or marks until when it is kept.
+#[derive(Debug)]
+struct Retire {
+    zfs: Zfs,
+    aside: String,
+    keep: Duration,
+}
+
+#[async_trait]
+impl Chore for Retire {
+    fn describe(&self) -> String {
+        match self.keep.is_zero() {
+            true => format!("destroy {} on {}", self.aside, self.zfs.host().name()),
+            false => format!("keep {} on {} for {} s", self.aside, self.zfs.host().name(), self.keep.as_secs()),
+        }
+    }
+
+    async fn perform(&self) -> Result<Option<String>> {
+        if self.keep.is_zero() {
+            self.zfs.destroy(&self.aside, true).await?;
+            return Ok(Some(format!("destroyed {}, which was live before", self.aside)));
+        }
+        let expires = now() + self.keep.as_secs();
+        self.zfs.set(&self.aside, EXPIRES, &expires.to_string()).await?;
+        let told =
+            format!("kept {}, which was live before; a run after {} s destroys it", self.aside, self.keep.as_secs());
+        Ok(Some(told))
+    }
+}
+
+/// Destroys what earlier runs set aside for a live dataset, once its time is over.
+#[derive(Debug)]
+pub(crate) struct Expire {
+    /// Where.
+    pub(crate) zfs: Zfs,
+    /// The live dataset's name.
+    pub(crate) live: String,
+}
+
+#[async_trait]
+impl Chore for Expire {
+    fn describe(&self) -> String {
+        format!("destroy expired {}{ASIDE}… on {}", self.live, self.zfs.host().name())
+    }
+
+    async fn perform(&self) -> Result<Option<String>> {
+        let above = crate::name::parent(&self.live).unwrap_or(&self.live);
+        let mut gone = vec![];
+        for (name, expires) in self.zfs.set_in_tree(above, EXPIRES).await? {
+            let mine = name.strip_prefix(&self.live).is_some_and(|rest| rest.starts_with(ASIDE) && !rest.contains('/'));
+            if mine && expires.parse::<u64>().is_ok_and(|expires| expires <= now()) {
+                self.zfs.destroy(&name, true).await?;
+                gone.push(name);
+            }
+        }
+        Ok((!gone.is_empty()).then(|| format!("destroyed {}, whose time was over", gone.join(", "))))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
+}

@@ -1,0 +1,108 @@
+//! Which dataset of the target a dataset of the source is received as. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::name;
+
+/// Where datasets go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Each below this dataset, under its own last name.
+    Into(String),
+    /// The main one takes this name itself.
+    Over(String),
+}
+
+/// Gives each dataset of the source its name on the target. Parents must be asked for before
+/// their children.
+#[derive(Debug, Clone)]
+pub(crate) struct Mapping {
+    goal: Goal,
+    map: BTreeMap<String, String>,
+    seen: Vec<(String, String)>,
+}
+
+/// Why a dataset has no place on the target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unmapped {
+    /// Two datasets of the source would be received as one.
+    #[error("{0} and {1} of the source would both be received as {2}")]
+    Collision(String, String, String),
+    /// It is neither the main dataset nor below another one.
+    #[error("nothing says as what {0} of the source is to be received")]
+    Nowhere(String),
+}
+
+impl Unmapped {
+    /// What a person can do about it.
+    pub(crate) fn hint(&self) -> String {
+        let source = match self {
+            Unmapped::Collision(_, source, _) | Unmapped::Nowhere(source) => source,
+        };
+        format!("add `map = {{ \"{source}\" = \"pool/name\" }}` to the stage")
+    }
+}
+
+impl Mapping {
+    /// A mapping that has given no name yet.
+    pub(crate) fn new(goal: Goal, map: BTreeMap<String, String>) -> Self {
+        Self { goal, map, seen: vec![] }
+    }
+
+    /// The name of this dataset on the target.
+    pub(crate) fn target(&mut self, source: &str, main: bool) -> Result<String, Unmapped> {
+        if let Some((_, target)) = self.seen.iter().find(|(seen, _)| seen == source) {
+            return Ok(target.clone());
+        }
+        let target = self.name_for(source, main)?;
+        if let Some((other, _)) = self.seen.iter().find(|(_, taken)| *taken == target) {
+            return Err(Unmapped::Collision(other.clone(), source.to_owned(), target));
+        }
+        self.seen.push((source.to_owned(), target.clone()));
+        Ok(target)
+    }
+
+    fn name_for(&self, source: &str, main: bool) -> Result<String, Unmapped> {
+        if let Some(target) = self.map.get(source) {
+            return Ok(target.clone());
+        }
+        let above = self.seen.iter().filter_map(|(seen, target)| Some((target, name::under(source, seen)?)));
+        match (&self.goal, above.min_by_key(|(_, rest)| rest.len())) {
+            (Goal::Over(over), _) if main => Ok(over.clone()),
+            (_, Some((target, rest))) => Ok(format!("{target}{rest}")),
+            (Goal::Into(into), None) => Ok(format!("{into}/{}", name::last(source))),
+            (Goal::Over(_), None) => Err(Unmapped::Nowhere(source.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn into(map: &[(&str, &str)]) -> Mapping {
+        let map = map.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+        Mapping::new(Goal::Into("data/reseed".into()), map.collect())
+    }
+
+    #[test]
+    fn children_stay_below_their_parents() {
+        let mut mapping = into(&[("ta/pg/wal", "fast/wal")]);
+        assert_eq!(mapping.target("ta/pg", true).unwrap(), "data/reseed/pg");
+        assert_eq!(mapping.target("ta/pg/a/b", false).unwrap(), "data/reseed/pg/a/b");
+        assert_eq!(mapping.target("ta/pg/wal", false).unwrap(), "fast/wal");
+        assert_eq!(mapping.target("ta/pg/wal/x", false).unwrap(), "fast/wal/x");
+        assert_eq!(mapping.target("tz/space", false).unwrap(), "data/reseed/space");
+        let collision = mapping.target("tz/pg", false).unwrap_err();
+        assert!(collision.hint().contains("\"tz/pg\""), "{collision}");
+        assert_eq!(mapping.target("ta/pg", true).unwrap(), "data/reseed/pg");
+    }
+
+    #[test]
+    fn in_place_only_the_main_one_is_known() {
+        let mut mapping = Mapping::new(Goal::Over("data/pgsql".into()), BTreeMap::new());
+        assert_eq!(mapping.target("tz/space", false), Err(Unmapped::Nowhere("tz/space".into())));
+        assert_eq!(mapping.target("ta/pg", true).unwrap(), "data/pgsql");
+        assert_eq!(mapping.target("ta/pg/wal", false).unwrap(), "data/pgsql/wal");
+    }
+}

@@ -1,0 +1,112 @@
+//! What is made ready before a stream is received, and how that is taken back.
+
+use std::sync::PoisonError;
+
+use reseed_core::host::Job;
+use reseed_core::item::StreamHeader;
+use reseed_core::stage::StageCx;
+use reseed_core::{Error, Result};
+
+use super::Receiver;
+use super::checks;
+use crate::aside::Live;
+use crate::fresh;
+use crate::mapping::Goal;
+use crate::name;
+use crate::parse::Features;
+use crate::undo::{DestroyDataset, RollBack};
+use crate::zfs::Zfs;
+
+/// Makes ready for one stream and gives the command that receives it.
+pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
+    let dataset = receiver.dataset(&header.part)?;
+    let features = receiver.zfs.features().await?;
+    checks::room(&receiver.zfs, &dataset, header.estimate).await?;
+    match &receiver.goal {
+        Goal::Into(into) => beside(receiver, into, &dataset, header, cx).await?,
+        Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,
+    }
+    let pristine = matches!(receiver.goal, Goal::Into(_)) && header.from_guid.is_none();
+    let flags = flags(&features, pristine);
+    Ok(Zfs::command(&flags, &[&format!("{dataset}@{}", header.part.snapshot)])?.into())
+}
+
+fn flags(features: &Features, pristine: bool) -> Vec<&'static str> {
+    let mut flags = vec!["receive"];
+    if features.unmounted {
+        flags.push("-u");
+    }
+    if pristine && features.receive_properties {
+        flags.extend(["-o", "mountpoint=none", "-o", "readonly=on"]);
+    }
+    flags
+}
+
+/// The pristine copy: its dataset is new, or stands exactly at the base.
+async fn beside(receiver: &Receiver, into: &str, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
+    let zfs = &receiver.zfs;
+    checks::judge(zfs, dataset, header.from_guid.as_deref()).await?;
+    if let Some(base) = &header.from_guid {
+        let snapshots = zfs.snapshots(dataset).await?;
+        let at = snapshots.iter().find(|one| one.guid == *base && !one.is_bookmark());
+        let base_name = at.map(|one| one.short().to_owned()).unwrap_or_default();
+        let (received, base) = (header.part.guid.clone(), base.clone());
+        let _ = cx.arm(RollBack { zfs: zfs.clone(), dataset: dataset.to_owned(), base, base_name, received });
+        return Ok(());
+    }
+    if name::under(dataset, into).is_some() && !zfs.exists(into).await? {
+        let _ = cx.arm(DestroyDataset::new(zfs, into));
+        let hidden = [("mountpoint", "none"), ("canmount", "off")];
+        zfs.create(into, &hidden.map(|(property, value)| (property.to_owned(), value.to_owned()))).await?;
+    }
+    let _ = cx.arm(DestroyDataset::new(zfs, dataset));
+    Ok(())
+}
+
+/// In place: what is live steps aside, and a clone of the base takes its name and its snapshots.
+async fn in_place(receiver: &Receiver, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
+    let zfs = &receiver.zfs;
+    let Some((live, aside)) = receiver.displace(dataset, cx).await? else {
+        let _ = cx.arm(DestroyDataset::new(zfs, dataset));
+        return Ok(());
+    };
+    let undo = DestroyDataset { spare: Some(live), ..DestroyDataset::new(zfs, dataset) };
+    let Some(base) = &header.from_guid else {
+        let _ = cx.arm(undo);
+        return Ok(());
+    };
+    let snapshots = zfs.snapshots(&aside).await?;
+    let base = snapshots.iter().find(|one| one.guid == *base && !one.is_bookmark());
+    let base = base.ok_or_else(|| Error::failed(format!("{dataset} no longer holds the increment's base")))?;
+    let _ = cx.arm(DestroyDataset { promote: Some(aside.clone()), ..undo });
+    let mut properties = fresh::inheritance(zfs, &aside).await?;
+    properties.push(("canmount".to_owned(), "noauto".to_owned()));
+    zfs.clone_of(&base.name, dataset, &properties).await?;
+    // An old ZFS receives increments only into the dataset that the base belongs to.
+    Ok(zfs.promote(dataset).await?)
+}
+
+impl Receiver {
+    /// Lets the live dataset of this name step aside, unless it went with one above it. Gives its
+    /// identity and its name aside; `None` where nothing is live under this name.
+    pub(super) async fn displace(&self, dataset: &str, cx: &StageCx) -> Result<Option<(String, String)>> {
+        let aside = match self.stepped(dataset) {
+            Some(live) => live,
+            None => {
+                let Some(live) = Live::look(&self.zfs, dataset).await? else { return Ok(None) };
+                live.step_aside(&self.zfs, cx).await?;
+                self.lives.lock().unwrap_or_else(PoisonError::into_inner).push(live.clone());
+                live
+            }
+        };
+        let rest = name::under(dataset, &aside.root).unwrap_or_default();
+        let name = format!("{}{rest}", aside.aside(cx.run_id()));
+        Ok(self.zfs.guid(&name).await?.map(|guid| (guid, name)))
+    }
+
+    /// The live dataset that stepped aside in this run and had this one in its tree.
+    pub(super) fn stepped(&self, dataset: &str) -> Option<Live> {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.iter().find(|live| name::under(dataset, &live.root).is_some()).cloned()
+    }
+}

@@ -1,0 +1,136 @@
+//! What must hold before anything is received.
+
+use std::sync::Arc;
+
+use reseed_core::stage::CheckCx;
+use reseed_core::{Error, Result};
+
+use super::Receiver;
+use crate::aside::Live;
+use crate::check;
+use crate::mapping::Goal;
+use crate::name;
+use crate::shared::{ReceivePlan, SendPlan, SourcePlan};
+use crate::zfs::Zfs;
+
+/// Judges the whole plan.
+pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
+    let zfs = &receiver.zfs;
+    check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await?;
+    has_parent(zfs, receiver.top()).await?;
+    let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
+    differ(zfs, &plan, cx).await?;
+    for (part, dataset) in &plan.datasets {
+        check::existing_above(zfs, dataset).await?;
+        let outgoing = cx.board().get::<SendPlan>();
+        let outgoing = outgoing.as_ref().and_then(|plan| plan.0.iter().find(|one| one.dataset == part.dataset));
+        if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing) {
+            judge(zfs, dataset, outgoing.base.as_deref()).await?;
+        }
+        room(zfs, dataset, outgoing.and_then(|outgoing| outgoing.bytes)).await?;
+    }
+    if let Goal::Over(_) = &receiver.goal {
+        check::may_mount(zfs).await?;
+        replaced(receiver, &plan, cx).await?;
+    }
+    Ok(())
+}
+
+async fn has_parent(zfs: &Zfs, dataset: &str) -> Result<()> {
+    let Some(parent) = name::parent(dataset) else {
+        let error = Error::refused(format!("{dataset} is a whole pool"));
+        return Err(error.hint(format!("name a dataset in it, for example {dataset}/reseed")));
+    };
+    if zfs.exists(parent).await? {
+        return Ok(());
+    }
+    let error = Error::refused(format!("there is no dataset {parent} on {}", zfs.host().name()));
+    Err(error.hint(format!("zfs create -p -o mountpoint=none {parent}")))
+}
+
+/// Refuses where source and target are one tree on one machine.
+async fn differ(zfs: &Zfs, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
+    let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
+    let overlap = plan.datasets.iter().find_map(|(_, target)| {
+        let parts = source.layout.parts.iter().map(|part| &part.dataset);
+        let met = |source: &&String| name::under(source, target).is_some() || name::under(target, source).is_some();
+        parts.into_iter().find(met).map(|source| (source.clone(), target.clone()))
+    });
+    let Some((from, to)) = overlap else { return Ok(()) };
+    let one = Arc::ptr_eq(&source.host, zfs.host());
+    if one || source.host.machine().await? == zfs.host().machine().await? {
+        let error = Error::refused(format!("{from} would be received as {to} on the same machine"));
+        return Err(error.hint("receive it into another dataset, or on another host: see `on`, `into` and `over`"));
+    }
+    Ok(())
+}
+
+/// Refuses unless a pristine copy is new for a whole stream, and at the base for an increment.
+pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<()> {
+    let Some(base) = base else {
+        if !zfs.exists(dataset).await? {
+            return Ok(());
+        }
+        let host = zfs.host().name();
+        let error = Error::failed(format!("{dataset} on {host} holds no snapshot that the source has too"));
+        return Err(error.hint(format!("if it can go, so that the whole is sent anew: `zfs destroy -r {dataset}`")));
+    };
+    let snapshots = zfs.snapshots(dataset).await?;
+    let snapshots: Vec<_> = snapshots.iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
+    let Some(at) = snapshots.iter().position(|snapshot| snapshot.guid == base) else {
+        return Err(Error::failed(format!("{dataset} does not hold the snapshot that the increment starts from")));
+    };
+    let (name, newer) = (&snapshots[at].name, &snapshots[at + 1..]);
+    if let Some(newest) = newer.last() {
+        let error = Error::failed(format!("{} is newer than {name}, the newest that the source has too", newest.name));
+        return Err(error.hint(format!("if the newer ones can go: `zfs rollback -r {name}`")));
+    }
+    if is_modified(zfs, dataset).await {
+        let error = Error::failed(format!("{dataset} was written to since {name}"));
+        return Err(
+            error.hint(format!("if that can go: `zfs rollback {name}`, and then `zfs set readonly=on {dataset}`"))
+        );
+    }
+    Ok(())
+}
+
+/// Whether a dataset differs from its newest snapshot, where this `zfs` can tell.
+async fn is_modified(zfs: &Zfs, dataset: &str) -> bool {
+    let written = zfs.properties(dataset, "written").await.unwrap_or_default().remove("written");
+    written.is_some_and(|written| written.value.parse::<u64>().is_ok_and(|bytes| bytes > 0))
+}
+
+/// Refuses where less is available than will come.
+pub(super) async fn room(zfs: &Zfs, dataset: &str, bytes: Option<u64>) -> Result<()> {
+    let (Some(bytes), Some(above)) = (bytes, check::nearest_existing(zfs, dataset).await?) else { return Ok(()) };
+    let available = zfs.properties(&above, "available").await?.remove("available");
+    let available = available.and_then(|available| available.value.parse::<u64>().ok());
+    match available {
+        Some(available) if available < bytes => {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            let (needed, there) = (mib(bytes), mib(available));
+            let error = Error::failed(format!("{dataset} needs about {needed} MiB and {there} MiB are available"));
+            Err(error.hint(format!("make room: `zfs list -o space -r {}`", name::pool(dataset))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In place: says what is set aside, and refuses where that would take along what is not copied.
+async fn replaced(receiver: &Receiver, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
+    let targets: Vec<_> = plan.datasets.iter().map(|(_, target)| target).collect();
+    for target in &targets {
+        let Some(live) = Live::look(&receiver.zfs, target).await? else { continue };
+        if let Some(other) = live.tree.iter().find(|one| !targets.contains(&&one.name)) {
+            let error = Error::refused(format!("{} is below {target} and no part of the copy", other.name));
+            return Err(error.hint(format!("move it elsewhere: `zfs rename {} …`", other.name)));
+        }
+        let until = match receiver.keep_old {
+            keep if keep.is_zero() => "destroyed when the run has succeeded".to_owned(),
+            keep => format!("kept for {} s after that", keep.as_secs()),
+        };
+        let held = receiver.zfs.snapshots(target).await?.len();
+        cx.note(format!("{target}, its data and what of its {held} snapshots is newer than the base is set aside as {}, and {until}", live.aside(cx.run_id())));
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What is done when every stream has been received.
+
+use std::sync::{Arc, PoisonError};
+
+use reseed_core::item::{LeftOut, StreamHeader, Volume};
+use reseed_core::stage::StageCx;
+use reseed_core::{Error, Result};
+
+use super::Receiver;
+use super::volume::{InPlace, Pristine};
+use crate::aside::Expire;
+use crate::fresh::{self, Mirror};
+use crate::mapping::Goal;
+use crate::prune::Prune;
+use crate::shared::Received;
+use crate::undo::DestroyDataset;
+
+/// Marks what was received, and makes a volume of it.
+pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
+    let received = collect(receiver, &headers)?;
+    let target = receiver.target().await?;
+    for (part, dataset) in &received.parts {
+        receiver.zfs.set(&format!("{dataset}@{}", part.snapshot), "reseed:target", &target).await?;
+    }
+    let datasets = received.parts.iter().map(|(part, dataset)| (dataset.clone(), part.guid.clone())).collect();
+    let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep };
+    match &receiver.goal {
+        Goal::Into(_) => {
+            cx.after_commit(prune);
+            keep_pristine(receiver, &headers).await?;
+            cx.board().put(received);
+            Ok(Arc::new(Pristine::new(&receiver.zfs)))
+        }
+        Goal::Over(_) => {
+            let volume = settle(receiver, received, cx).await?;
+            cx.after_commit(prune);
+            Ok(Arc::new(volume))
+        }
+    }
+}
+
+fn collect(receiver: &Receiver, headers: &[StreamHeader]) -> Result<Received> {
+    let parts = headers.iter().map(|header| Ok((header.part.clone(), receiver.dataset(&header.part)?)));
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    // Every header carries those of its whole set.
+    let left_out = headers.first().map(|header| header.left_out.clone()).unwrap_or_default();
+    let named = |left: LeftOut| receiver.dataset_of(&left.dataset, false).map(|name| (left, name));
+    let left_out = left_out.into_iter().map(named).collect::<Result<Vec<_>>>()?;
+    Ok(Received { zfs: receiver.zfs.clone(), parts, left_out })
+}
+
+/// Whole copies are made read-only and kept from being mounted, where `zfs receive` could not.
+async fn keep_pristine(receiver: &Receiver, headers: &[StreamHeader]) -> Result<()> {
+    let zfs = &receiver.zfs;
+    if zfs.features().await?.receive_properties {
+        return Ok(());
+    }
+    for header in headers.iter().filter(|header| header.from_guid.is_none()) {
+        let dataset = receiver.dataset(&header.part)?;
+        zfs.set(&dataset, "readonly", "on").await?;
+        zfs.set(&dataset, "mountpoint", "none").await?;
+    }
+    Ok(())
+}
+
+/// In place: every copy takes over what its predecessor had, and is mounted where that was.
+async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result<InPlace> {
+    let zfs = &receiver.zfs;
+    for (_, dataset) in &received.parts {
+        succeed(receiver, dataset, cx).await?;
+    }
+    for (_, dataset) in &received.left_out {
+        let spare = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
+        let _ = cx.arm(DestroyDataset { spare, ..DestroyDataset::new(zfs, dataset) });
+        zfs.create(dataset, &[("canmount".to_owned(), "noauto".to_owned())]).await?;
+        succeed(receiver, dataset, cx).await?;
+    }
+    let mirrors = mirrors(receiver, &received).await?;
+    for (left, _) in &received.left_out {
+        if let Some(empty) = mirrors.iter().find(|mirror| mirror.source == left.mountpoint) {
+            fresh::furnish(zfs, empty, &mirrors, cx).await?;
+        }
+    }
+    for live in receiver.lives.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        live.after_commit(zfs, receiver.keep_old, cx);
+        cx.after_commit(Expire { zfs: zfs.clone(), live: live.root.clone() });
+    }
+    Ok(InPlace::new(zfs, mirrors))
+}
+
+/// Gives a dataset its predecessor's properties and mounts it.
+async fn succeed(receiver: &Receiver, dataset: &str, cx: &StageCx) -> Result<()> {
+    let zfs = &receiver.zfs;
+    let mut canmount = "on".to_owned();
+    if let Some(live) = receiver.stepped(dataset) {
+        let rest = dataset.strip_prefix(&live.root).unwrap_or_default();
+        let aside = format!("{}{rest}", live.aside(cx.run_id()));
+        let has = fresh::inheritance(zfs, dataset).await?;
+        for property in fresh::inheritance(zfs, &aside).await?.iter().filter(|property| !has.contains(property)) {
+            zfs.set(dataset, &property.0, &property.1).await?;
+        }
+        let mountpoint = zfs.properties(&aside, "mountpoint").await?.remove("mountpoint").unwrap_or_default();
+        if mountpoint.source == "local" {
+            zfs.set(dataset, "mountpoint", &mountpoint.value).await?;
+        }
+        if let Some(was) = live.tree.iter().find(|was| was.name == dataset) {
+            canmount.clone_from(&was.canmount);
+        }
+    }
+    zfs.set(dataset, "canmount", &canmount).await?;
+    Ok(zfs.mount(dataset).await?)
+}
+
+async fn mirrors(receiver: &Receiver, received: &Received) -> Result<Vec<Mirror>> {
+    let mounts = receiver.zfs.mounts().await?;
+    let parts = received.parts.iter().map(|(part, dataset)| (&part.mountpoint, dataset));
+    let left = received.left_out.iter().map(|(left, dataset)| (&left.mountpoint, dataset));
+    let mirror = |(source, dataset): (&String, &String)| match mounts.path_of(dataset) {
+        Some(copy) => Ok(Mirror { source: source.clone(), copy: copy.to_owned() }),
+        None => {
+            let error = Error::failed(format!("{dataset} is not mounted"));
+            Err(error.hint(format!("see why: `zfs get mountpoint,canmount {dataset}`")))
+        }
+    };
+    parts.chain(left).map(mirror).collect()
+}

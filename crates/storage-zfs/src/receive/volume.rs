@@ -1,0 +1,77 @@
+//! What was received, as a volume.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::host::Host;
+use reseed_core::item::{Placement, Volume};
+use reseed_core::stage::StageCx;
+use reseed_core::{Error, Result};
+
+use crate::fresh::{Mirror, locate};
+use crate::zfs::Zfs;
+
+/// A copy beside the live data that is never mounted.
+#[derive(Debug)]
+pub(super) struct Pristine {
+    zfs: Zfs,
+}
+
+impl Pristine {
+    pub(super) fn new(zfs: &Zfs) -> Self {
+        Self { zfs: zfs.clone() }
+    }
+}
+
+#[async_trait]
+impl Volume for Pristine {
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::clone(self.zfs.host())
+    }
+
+    fn locate(&self, _source: &str) -> Option<String> {
+        None
+    }
+
+    async fn take_place(&self, _placement: &Placement, _cx: &StageCx) -> Result<()> {
+        let error = Error::failed("the received copy stays pristine and takes no place");
+        Err(error.hint("put the stage zfs-clone after zfs-receive"))
+    }
+}
+
+/// A copy that has taken the place of the live data already.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    zfs: Zfs,
+    mirrors: Vec<Mirror>,
+}
+
+impl InPlace {
+    pub(super) fn new(zfs: &Zfs, mirrors: Vec<Mirror>) -> Self {
+        Self { zfs: zfs.clone(), mirrors }
+    }
+}
+
+#[async_trait]
+impl Volume for InPlace {
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::clone(self.zfs.host())
+    }
+
+    fn locate(&self, source: &str) -> Option<String> {
+        locate(&self.mirrors, source)
+    }
+
+    async fn take_place(&self, placement: &Placement, _cx: &StageCx) -> Result<()> {
+        let astray = placement.places.iter().find(|place| self.locate(&place.source).as_ref() != Some(&place.target));
+        match astray {
+            None => Ok(()),
+            Some(place) => {
+                let now = self.locate(&place.source).unwrap_or_else(|| "nowhere".to_owned());
+                let error =
+                    Error::failed(format!("{} was received in place at {now}, not at {}", place.source, place.target));
+                Err(error.hint("receive with `into` and put the stage zfs-clone behind it"))
+            }
+        }
+    }
+}

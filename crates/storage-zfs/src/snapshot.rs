@@ -1,0 +1,169 @@
+//! The stage `zfs-snapshot`.
+
+mod take;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::config::{BuildCx, Located, Ref};
+use reseed_core::host::Host;
+use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotSet, Wanted};
+use reseed_core::registry::StageConfig;
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
+use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::check;
+use crate::layout::{Layout, Uncovered};
+use crate::parse::Features;
+use crate::prune::Prune;
+use crate::shared::{FORMAT, SourcePlan};
+use crate::zfs::Zfs;
+
+/// Takes ZFS snapshots of every dataset that holds a part of the data: in one atomic act where they
+/// are in one pool. They are called `@reseed-` and the run's id, and say in their properties
+/// `reseed:run`, `reseed:pipeline` and `reseed:target` what they are for. When the run fails they
+/// are destroyed; after it, older ones that nothing needs are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SnapshotConfig {
+    /// The host that the datasets are on; the local machine by default.
+    on: Option<Ref>,
+    /// The datasets, for those who want them named: the data must then lie in these alone. By
+    /// default they are found from the data's own directories.
+    #[serde(default)]
+    datasets: Vec<Located<String>>,
+    /// Whether mounted datasets below these are in the snapshot too, even where no part of the data
+    /// lies in them. Off by default.
+    #[serde(default)]
+    recursive: bool,
+    /// How many of the snapshots that reseed made for this target stay on each dataset, the newest
+    /// one counted; at least 1, by default 2. What is held, or has clones, stays in any case.
+    #[serde(default = "two")]
+    keep: Located<usize>,
+}
+
+fn two() -> Located<usize> {
+    Located::nowhere(2)
+}
+
+register_stage!(SnapshotConfig);
+
+impl StageConfig for SnapshotConfig {
+    const NAME: &'static str = "zfs-snapshot";
+
+    fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+        let datasets: Vec<_> = self.datasets.iter().map(|name| check::dataset(name, cx)).collect();
+        let keep = check::keep(&self.keep, cx);
+        let host = cx.host(self.on.as_ref())?;
+        let datasets = datasets.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(Arc::new(Snapshots { zfs: Zfs::on(&host), datasets, recursive: self.recursive, keep: keep? }))
+    }
+}
+
+#[derive(Debug)]
+struct Snapshots {
+    zfs: Zfs,
+    datasets: Vec<String>,
+    recursive: bool,
+    keep: usize,
+}
+
+#[async_trait]
+impl Stage for Snapshots {
+    fn name(&self) -> &str {
+        SnapshotConfig::NAME
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        let gives = Kind::Snapshot(FORMAT);
+        match input {
+            Kind::Quiesced => Ok(gives),
+            other => {
+                let mismatch = Mismatch::new("a quiesced source", other, gives);
+                Err(mismatch.hint("a stage that prepares the source for a snapshot must stand in front of it"))
+            }
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let host = self.zfs.host().name();
+        let claim = |name: &String| Claim { what: "dataset", host: host.to_owned(), name: name.clone() };
+        self.datasets.iter().map(claim).collect()
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.zfs.host()))
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        let wanted = cx.board().get::<Wanted>();
+        let wanted = wanted.ok_or_else(|| Error::refused("no stage says what must be in the snapshot"))?;
+        let layout = self.layout(&wanted.0).await?;
+        let coverage = coverage(&layout);
+        let names: Vec<_> = layout.parts.iter().map(|part| part.dataset.as_str()).collect();
+        cx.note(format!("snapshots of {}: {}", names.join(", "), coverage.reason));
+        cx.board().put(coverage);
+        cx.board().put(SourcePlan { host: Arc::clone(self.zfs.host()), layout });
+        Ok(())
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        let Some(plan) = cx.board().get::<SourcePlan>() else { return Ok(()) };
+        for part in &plan.layout.parts {
+            check::may_send(&self.zfs, &part.dataset, &["snapshot", "destroy", "mount", "userprop"]).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Payload::Quiesced(pieces) = &input.payload else {
+            return Err(Error::failed(format!("zfs-snapshot was given {:?}", input.payload)));
+        };
+        let (parts, left_out) = self.planned(pieces, cx).await?.split(pieces);
+        let target = target(&parts, cx).await?;
+        let features: Features = self.zfs.features().await?;
+        let parts = take::take(&self.zfs, &features, parts, &target, cx).await?;
+        let datasets = parts.iter().map(|part| (part.dataset.clone(), part.guid.clone())).collect();
+        cx.after_commit(Prune { zfs: self.zfs.clone(), datasets, target, keep: self.keep });
+        let set = SnapshotSet { host: Arc::clone(self.zfs.host()), format: FORMAT, parts, left_out };
+        Ok(input.with(Payload::Snapshot(set)))
+    }
+}
+
+impl Snapshots {
+    async fn layout(&self, pieces: &[Piece]) -> Result<Layout> {
+        let mounts = self.zfs.mounts().await?;
+        let refuse = |why: Uncovered| Error::refused(why.to_string()).hint(why.hint());
+        Layout::resolve(&mounts, pieces, &self.datasets, self.recursive).map_err(refuse)
+    }
+
+    /// The layout that was surveyed: asking again would let the quiesced source wait.
+    async fn planned(&self, pieces: &[Piece], cx: &StageCx) -> Result<Layout> {
+        match cx.board().get::<SourcePlan>() {
+            Some(plan) => Ok(plan.layout.clone()),
+            None => self.layout(pieces).await,
+        }
+    }
+}
+
+/// For whom the snapshots are: the receiver's name, or the pipeline's where none is known.
+async fn target(parts: &[crate::layout::Part], cx: &StageCx) -> Result<String> {
+    let layout = Layout { parts: parts.to_vec() };
+    let wanted = crate::shared::unborn(&layout);
+    match cx.holdings(&wanted).await {
+        Ok(held) => Ok(held.target),
+        Err(error) if error.class() == reseed_core::Class::Refused => Ok(format!("pipeline:{}", cx.pipeline())),
+        Err(error) => Err(error),
+    }
+}
+
+fn coverage(layout: &Layout) -> Coverage {
+    let pools = layout.pools();
+    let (atomic, reason) = match pools.as_slice() {
+        [pool] => (true, format!("all in the pool {pool}, so one atomic act takes them")),
+        several => (false, format!("in the pools {}, and no snapshot spans pools", several.join(" and "))),
+    };
+    Coverage { atomic, reason, separate: layout.separate() }
+}

@@ -1,0 +1,97 @@
+//! Taking the snapshots, in one act for each pool.
+
+use reseed_core::item::SnapshotPart;
+use reseed_core::stage::StageCx;
+use reseed_core::{Error, Result};
+
+use crate::layout::Part;
+use crate::name;
+use crate::parse::Features;
+use crate::undo::DestroySnapshot;
+use crate::zfs::Zfs;
+
+/// Snapshots these datasets, atomically within each pool, and reads their identities.
+pub(super) async fn take(
+    zfs: &Zfs,
+    features: &Features,
+    parts: Vec<Part>,
+    target: &str,
+    cx: &StageCx,
+) -> Result<Vec<SnapshotPart>> {
+    let act = Act { zfs, short: format!("reseed-{}", cx.run_id()), properties: properties(target, cx), cx };
+    let mut pools: Vec<_> = parts.iter().map(|part| name::pool(&part.dataset)).collect();
+    pools.dedup();
+    for pool in pools {
+        let mine = parts.iter().map(|part| part.dataset.as_str()).filter(|dataset| name::pool(dataset) == pool);
+        act.in_one_pool(&mine.collect::<Vec<_>>(), features).await?;
+    }
+    let mut taken = Vec::with_capacity(parts.len());
+    for part in parts {
+        let guid = zfs.guid(&format!("{}@{}", part.dataset, act.short)).await?;
+        let guid = guid.ok_or_else(|| Error::failed(format!("{}@{} is gone", part.dataset, act.short)))?;
+        let (dataset, mountpoint) = (part.dataset, part.mountpoint);
+        taken.push(SnapshotPart { dataset, mountpoint, snapshot: act.short.clone(), guid, main: part.main });
+    }
+    Ok(taken)
+}
+
+/// Properties of the snapshots, by which leftovers and owners are found without a journal.
+fn properties(target: &str, cx: &StageCx) -> Vec<String> {
+    let all = [("run", cx.run_id()), ("pipeline", cx.pipeline()), ("target", target)];
+    all.iter().map(|(property, value)| format!("reseed:{property}={value}")).collect()
+}
+
+struct Act<'a> {
+    zfs: &'a Zfs,
+    short: String,
+    properties: Vec<String>,
+    cx: &'a StageCx,
+}
+
+impl Act<'_> {
+    async fn in_one_pool(&self, datasets: &[&str], features: &Features) -> Result<()> {
+        match datasets {
+            [] => Ok(()),
+            [_] => self.by_name(datasets).await,
+            several if features.many_snapshots => self.by_name(several).await,
+            several => self.by_ancestor(several).await,
+        }
+    }
+
+    /// One command that names each of them.
+    async fn by_name(&self, datasets: &[&str]) -> Result<()> {
+        let names: Vec<_> = datasets.iter().map(|dataset| format!("{dataset}@{}", self.short)).collect();
+        for name in &names {
+            self.arm(name, false);
+        }
+        self.snapshot(&["snapshot"], &names).await
+    }
+
+    /// Where `zfs snapshot` takes one name only: the whole tree above them, and what was not wanted
+    /// is destroyed at once.
+    async fn by_ancestor(&self, datasets: &[&str]) -> Result<()> {
+        let ancestor = name::common_ancestor(datasets.iter().copied());
+        let ancestor = ancestor.ok_or_else(|| Error::failed("datasets of several pools in one act"))?;
+        let name = format!("{ancestor}@{}", self.short);
+        self.arm(&name, true);
+        self.snapshot(&["snapshot", "-r"], &[name]).await?;
+        for other in self.zfs.filesystems(ancestor).await? {
+            if !datasets.contains(&other.name.as_str()) {
+                self.zfs.destroy(&format!("{}@{}", other.name, self.short), false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn arm(&self, name: &str, tree: bool) {
+        let _ = self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), name: name.to_owned(), tree });
+    }
+
+    async fn snapshot(&self, verb: &[&str], names: &[String]) -> Result<()> {
+        let options = self.properties.iter().flat_map(|property| ["-o", property]);
+        let flags: Vec<_> = verb.iter().copied().chain(options).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.zfs.run(&flags, &names).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The `zfs` program on a host, one method for each thing that is asked of it.
+
+mod ask;
+mod error;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reseed_core::host::{Command, Host};
+
+pub(crate) use ask::Allowed;
+pub(crate) use error::ZfsError;
+
+use crate::name;
+use crate::parse::Said;
+
+/// How long something that is busy is waited for. A file system in user space lets go of a mount
+/// only some time after `zfs unmount` has returned.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is tried meanwhile.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+type Result<T, E = ZfsError> = std::result::Result<T, E>;
+
+/// `zfs` on one host.
+#[derive(Debug, Clone)]
+pub(crate) struct Zfs {
+    host: Arc<dyn Host>,
+}
+
+impl Zfs {
+    /// The program on this host.
+    pub(crate) fn on(host: &Arc<dyn Host>) -> Self {
+        Self { host: Arc::clone(host) }
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// A command as it is run: `flags` first, then names, which must be names.
+    pub(crate) fn command(flags: &[&str], names: &[&str]) -> Result<Command> {
+        if let Some((bad, why)) = names.iter().find_map(|name| Some((name, name::wrong(name)?))) {
+            return Err(ZfsError::Name { name: (*bad).to_owned(), why });
+        }
+        Ok(Command::new("zfs").args(flags.iter().copied()).args(names.iter().copied()).as_root())
+    }
+
+    /// Runs a command and gives what it printed.
+    pub(crate) async fn run(&self, flags: &[&str], names: &[&str]) -> Result<String> {
+        let command = Self::command(flags, names)?;
+        let shown = command.to_string();
+        let output = self.host.output(command).await.map_err(ZfsError::Host)?;
+        if output.exit.success() {
+            return Ok(output.text());
+        }
+        let text = output.exit.stderr();
+        Err(ZfsError::Said {
+            said: Said::read(&text),
+            command: shown,
+            host: self.host.name().to_owned(),
+            subject: names.first().copied().unwrap_or_default().to_owned(),
+            text,
+        })
+    }
+
+    /// Runs a command again while its subject is busy, and is content with `fine`.
+    async fn patiently(&self, flags: &[&str], names: &[&str], fine: &[Said]) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.run(flags, names).await {
+                Err(error) if error.said() == Some(Said::Busy) && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(INTERVAL).await;
+                }
+                Err(error) if error.said().is_some_and(|said| fine.contains(&said)) => return Ok(()),
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// Creates a file system with properties.
+    pub(crate) async fn create(&self, dataset: &str, properties: &[(String, String)]) -> Result<()> {
+        let options = options(properties);
+        self.run(&flags("create", &options), &[dataset]).await.map(drop)
+    }
+
+    /// Clones a snapshot with properties.
+    pub(crate) async fn clone_of(&self, snapshot: &str, dataset: &str, properties: &[(String, String)]) -> Result<()> {
+        let options = options(properties);
+        self.run(&flags("clone", &options), &[snapshot, dataset]).await.map(drop)
+    }
+
+    /// Destroys a dataset or snapshot and, with `tree`, all that is under it. Clones of others are
+    /// never destroyed. Nothing there is fine.
+    pub(crate) async fn destroy(&self, name: &str, tree: bool) -> Result<()> {
+        let flags: &[&str] = if tree { &["destroy", "-r"] } else { &["destroy"] };
+        self.patiently(flags, &[name], &[Said::NotThere]).await
+    }
+
+    /// Unmounts a file system. Not mounted is fine.
+    pub(crate) async fn unmount(&self, dataset: &str) -> Result<()> {
+        self.patiently(&["unmount"], &[dataset], &[Said::NotMounted]).await
+    }
+
+    /// Mounts a file system where its property says. Mounted is fine.
+    pub(crate) async fn mount(&self, dataset: &str) -> Result<()> {
+        self.patiently(&["mount"], &[dataset], &[Said::AlreadyMounted]).await
+    }
+
+    /// Renames a dataset and all that is under it.
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.patiently(&["rename"], &[from, to], &[]).await
+    }
+
+    /// Sets a property.
+    pub(crate) async fn set(&self, name: &str, property: &str, value: &str) -> Result<()> {
+        self.patiently(&["set", &format!("{property}={value}")], &[name], &[]).await
+    }
+
+    /// Lets a property be inherited.
+    pub(crate) async fn inherit(&self, name: &str, property: &str) -> Result<()> {
+        self.patiently(&["inherit", property], &[name], &[]).await
+    }
+
+    /// Makes a clone the owner of the snapshots that it came from.
+    pub(crate) async fn promote(&self, dataset: &str) -> Result<()> {
+        self.patiently(&["promote"], &[dataset], &[]).await
+    }
+
+    /// Takes a dataset back to a snapshot and destroys the newer ones.
+    pub(crate) async fn rollback(&self, snapshot: &str) -> Result<()> {
+        self.patiently(&["rollback", "-r"], &[snapshot], &[]).await
+    }
+
+    /// Puts a hold on a snapshot; `false` where this `zfs` or this user can't.
+    pub(crate) async fn hold(&self, snapshot: &str, tag: &str) -> Result<bool> {
+        self.hold_or_release("hold", snapshot, tag).await
+    }
+
+    /// Takes a hold off a snapshot; `false` where this `zfs` or this user can't.
+    pub(crate) async fn release(&self, snapshot: &str, tag: &str) -> Result<bool> {
+        self.hold_or_release("release", snapshot, tag).await
+    }
+
+    async fn hold_or_release(&self, verb: &str, snapshot: &str, tag: &str) -> Result<bool> {
+        match self.patiently(&[verb, tag], &[snapshot], &[Said::SameHold]).await {
+            Err(error) if matches!(error.said(), Some(Said::Unsupported | Said::Denied)) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+}
+
+/// `-o` and `property=value` in turn.
+fn options(properties: &[(String, String)]) -> Vec<String> {
+    properties.iter().flat_map(|(property, value)| ["-o".to_owned(), format!("{property}={value}")]).collect()
+}
+
+fn flags<'o>(verb: &'o str, options: &'o [String]) -> Vec<&'o str> {
+    std::iter::once(verb).chain(options.iter().map(String::as_str)).collect()
+}

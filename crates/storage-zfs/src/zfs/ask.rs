@@ -1,0 +1,116 @@
+//! Questions to `zfs`, all of them read-only.
+
+use std::collections::BTreeMap;
+
+use reseed_core::host::Command;
+
+use super::{Result, Zfs, ZfsError};
+use crate::name;
+use crate::parse::{self, Features, Filesystem, Mounts, Property, Rights, Said, Snapshot};
+
+/// Rights of a user, as far as `zfs allow` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// Root, or everything that was asked for is delegated, or this `zfs` tells nothing.
+    All,
+    /// The user lacks these.
+    Lacks {
+        /// The user.
+        user: String,
+        /// The rights.
+        rights: Vec<String>,
+    },
+}
+
+impl Zfs {
+    /// What this `zfs` can do.
+    pub(crate) async fn features(&self) -> Result<Features> {
+        // Without arguments it prints its usage and exits 2.
+        let output = self.host.output(Self::command(&[], &[])?).await.map_err(ZfsError::Host)?;
+        Ok(Features::read(&format!("{}\n{}", output.exit.stderr(), output.text())))
+    }
+
+    /// What is mounted on the host.
+    pub(crate) async fn mounts(&self) -> Result<Mounts> {
+        let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
+        self.host.run(script).await.map(|text| Mounts::read(&text)).map_err(ZfsError::Host)
+    }
+
+    /// A dataset and all under it, volumes too; empty where it is not there.
+    pub(crate) async fn filesystems(&self, root: &str) -> Result<Vec<Filesystem>> {
+        let flags = ["list", "-H", "-o", "name,origin,mountpoint,canmount,mounted", "-t", "filesystem,volume", "-r"];
+        let text = self.run(&flags, &[root]).await;
+        absent(text).map(|text| parse::filesystems(&text.unwrap_or_default()))
+    }
+
+    /// Snapshots and bookmarks of one dataset, the oldest first; empty where it is not there.
+    pub(crate) async fn snapshots(&self, dataset: &str) -> Result<Vec<Snapshot>> {
+        let flags = ["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
+        let text = self.run(&flags, &[dataset]).await;
+        absent(text).map(|text| parse::snapshots(&text.unwrap_or_default(), dataset))
+    }
+
+    /// The identity of a dataset or snapshot; `None` where it is not there. A dataset keeps it
+    /// when it is renamed.
+    pub(crate) async fn guid(&self, name: &str) -> Result<Option<String>> {
+        let text = absent(self.run(&["get", "-Hp", "-o", "value", "guid"], &[name]).await)?;
+        Ok(text.and_then(|text| text.trim().parse::<u64>().ok()).map(|guid| format!("{guid:016x}")))
+    }
+
+    /// Whether a dataset or snapshot is there.
+    pub(crate) async fn exists(&self, name: &str) -> Result<bool> {
+        absent(self.run(&["list", "-H", "-o", "name"], &[name]).await).map(|text| text.is_some())
+    }
+
+    /// Properties of one dataset by name, `which` as `zfs get` takes it; empty where it is not there.
+    pub(crate) async fn properties(&self, dataset: &str, which: &str) -> Result<BTreeMap<String, Property>> {
+        let flags = ["get", "-Hp", "-o", "name,property,value,source", which];
+        let text = absent(self.run(&flags, &[dataset]).await)?.unwrap_or_default();
+        Ok(parse::properties(&text).into_iter().next().map(|(_, properties)| properties).unwrap_or_default())
+    }
+
+    /// One property of every dataset of a tree where it is set on the dataset itself.
+    pub(crate) async fn set_in_tree(&self, root: &str, property: &str) -> Result<Vec<(String, String)>> {
+        let flags = ["get", "-Hp", "-r", "-s", "local", "-o", "name,property,value,source", property];
+        let text = absent(self.run(&flags, &[root]).await)?.unwrap_or_default();
+        let told = parse::properties(&text).into_iter().filter(|(name, _)| !name.contains(['@', '#']));
+        Ok(told.filter_map(|(name, mut all)| Some((name, all.remove(property)?.value))).collect())
+    }
+
+    /// Snapshots in the pool of `dataset` that clones depend on.
+    pub(crate) async fn origins(&self, dataset: &str) -> Result<Vec<String>> {
+        let all = self.filesystems(name::pool(dataset)).await?;
+        Ok(all.into_iter().filter_map(|filesystem| filesystem.origin).collect())
+    }
+
+    /// Whether what needs root runs as root here.
+    pub(crate) async fn is_root(&self) -> Result<bool> {
+        let id = self.host.run(Command::new("id").arg("-u").as_root()).await.map_err(ZfsError::Host)?;
+        Ok(id.trim() == "0")
+    }
+
+    /// Whether what is run here has these rights on a dataset.
+    pub(crate) async fn allowed(&self, dataset: &str, needed: &[&str]) -> Result<Allowed> {
+        if self.is_root().await? {
+            return Ok(Allowed::All);
+        }
+        let Ok(text) = self.run(&["allow"], &[dataset]).await else { return Ok(Allowed::All) };
+        let id = |flag: &str| Command::new("id").arg(flag);
+        let user = self.host.run(id("-un")).await.map_err(ZfsError::Host)?.trim().to_owned();
+        let groups = self.host.run(id("-Gn")).await.map_err(ZfsError::Host)?;
+        let who = Rights { user, groups: groups.split_whitespace().map(str::to_owned).collect() };
+        let missing = who.missing(&text, dataset, needed);
+        if missing.is_empty() {
+            return Ok(Allowed::All);
+        }
+        Ok(Allowed::Lacks { user: who.user, rights: missing.into_iter().map(str::to_owned).collect() })
+    }
+}
+
+/// `None` for what is not there.
+fn absent(text: Result<String>) -> Result<Option<String>> {
+    match text {
+        Err(error) if error.said() == Some(Said::NotThere) => Ok(None),
+        text => text.map(Some),
+    }
+}
