@@ -10,6 +10,9 @@ use crate::run::{Ended, Trial};
 use crate::state::State;
 use crate::watch::Reader;
 
+/// Transactions a second on the primary.
+const LOAD: u32 = 150;
+
 /// A pair whose primary is written to all the while.
 #[derive(Debug)]
 pub struct Scene {
@@ -27,7 +30,7 @@ impl Scene {
     pub fn with(options: &PairOptions) -> Self {
         let pair = Pair::new(options).unwrap();
         judge::prepare(&pair);
-        let load = Some(pair.primary.load(2).unwrap());
+        let load = Some(pair.primary.load(LOAD).unwrap());
         Self { load, pair }
     }
 
@@ -75,7 +78,7 @@ impl Scene {
         let state = State::of(&self.pair);
         assert!(state.sessions.is_empty(), "open sessions: {:?}", state.sessions);
         assert_eq!(state.slots.len(), 1, "a standby needs one slot: {:?}", state.slots);
-        self.load = Some(self.pair.primary.load(2).unwrap());
+        self.load = Some(self.pair.primary.load(LOAD).unwrap());
     }
 
     /// Everything that is not as it was before: what was left behind, what is gone, and a standby that

@@ -153,12 +153,14 @@ impl Server {
         pgbench.run().map(drop)
     }
 
-    /// Starts a load of writes that goes on until it is stopped or dropped.
+    /// Starts a load of writes that goes on until it is stopped or dropped: about `rate`
+    /// transactions a second.
     ///
     /// # Errors
     /// When pgbench can't be started.
-    pub fn load(&self, clients: u32) -> Result<Load> {
-        let pgbench = self.client("pgbench").args(["-n", "-c", &clients.to_string(), "-T", "86400", "postgres"]);
+    pub fn load(&self, rate: u32) -> Result<Load> {
+        let pgbench =
+            self.client("pgbench").args(["-n", "-c", "4", "-T", "86400", "-R", &rate.to_string(), "postgres"]);
         Load::start(&pgbench)
     }
 

@@ -25,7 +25,7 @@ fn a_primary_under_load_on_a_pool_and_an_sshd_leave_nothing_behind() {
     let data = format!("{}/pgsql/data", pool.mountpoint);
     let server = Server::primary(&lab, "primary", &Major::newest().unwrap(), data, &PrimaryOptions::default()).unwrap();
     server.fill(1).unwrap();
-    let mut load = server.load(2).unwrap();
+    let mut load = server.load(200).unwrap();
     let before = server.rows().unwrap();
     let begun = std::time::Instant::now();
     while server.rows().unwrap() <= before {

@@ -18,10 +18,10 @@ use crate::out;
 
 /// Bytes that one unit of pgbench's scale takes.
 const SCALE: u64 = 15 << 20;
-/// Clients that write all the while.
-const CLIENTS: u32 = 4;
+/// Transactions a second, all the while.
+const RATE: u32 = 300;
 /// Transactions between seeding and reset, and how long they are waited for.
-const TRANSACTIONS: u64 = 3000;
+const TRANSACTIONS: u64 = 1500;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a standby may take to replay what the primary has written.
 const CATCH_UP: Duration = Duration::from_secs(120);
@@ -74,7 +74,7 @@ fn set_up(args: &DemoArgs, cancel: &Cancel) -> Result<Pair, Stop> {
 }
 
 async fn acts(pair: &Pair, pipeline: &str, findings: &mut Findings, cancel: &Cancel) -> Result<(), Stop> {
-    let load = pair.primary.load(CLIENTS)?;
+    let load = pair.primary.load(RATE)?;
     tell::act("1: there is no standby yet; the whole primary is sent, while it is written to");
     findings.seed = Some(run(pipeline, cancel).await?);
     settled(findings.seed.as_ref())?;
