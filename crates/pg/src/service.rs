@@ -1,6 +1,7 @@
 //! How a server is started and stopped.
 
 mod act;
+mod present;
 
 use std::collections::BTreeMap;
 

@@ -64,10 +64,6 @@ const QUIET: &str = r#"t=$(mktemp) || exit 70
 "$@" </dev/null >"$t" 2>&1; r=$?
 tail -c 4000 "$t" >&2; rm -f "$t"; exit $r"#;
 
-/// Makes the file `$1`, owned by `$2`, if nothing is there, so that a server may append to it.
-const PREPARE_LOG: &str = r#"[ -e "$1" ] || [ -L "$1" ] && exit 0
-umask 077; : > "$1" && { [ "$(id -u)" != 0 ] || chown "$2" "$1"; }"#;
-
 impl Server {
     /// One of the server's own programs, as its user, in its environment.
     pub(crate) fn program(&self, name: &str) -> Command {
@@ -160,10 +156,6 @@ impl Server {
     /// # Errors
     /// With what the service said.
     pub(crate) async fn start(&self, wait: Duration) -> Result<()> {
-        if let (Control::PgCtl { .. }, Some(log)) = (&self.service.control, self.log_file()) {
-            let prepare = Command::script(PREPARE_LOG).arg(log).arg(&self.user).as_root();
-            self.host.output(prepare).await?;
-        }
         if let Control::Systemd { unit } = &self.service.control {
             // A unit that failed often in a short time refuses to be started.
             self.host.output(Command::new("systemctl").args(["reset-failed", unit]).as_root()).await?;
@@ -188,7 +180,7 @@ impl Server {
             return Ok(());
         }
         let status = exit.code().map_or("was ended by a signal".to_owned(), |code| format!("exited {code}"));
-        let said = exit.stderr();
+        let said = one_line(&exit.stderr());
         let said = if said.is_empty() { status } else { format!("{status}: {said}") };
         let name = self.host.name();
         Err(Error::failed(format!("could not {verb} the server on {name}: `{}` {said}", shown.join(" "))))
@@ -220,6 +212,13 @@ impl Server {
     }
 }
 
+/// What a service program said, without pg_ctl's dots and its advice to read a log.
+fn one_line(said: &str) -> String {
+    let idle = |line: &str| line.starts_with("waiting for server") || line == "Examine the log output.";
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !idle(line));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use reseed_core::host::{LocalConfig, LocalHost};
@@ -246,6 +245,12 @@ pub(crate) mod tests {
             pg_ctl.start_by_hand(Duration::from_secs(60)),
             r"sudo -u postgres env 'LD_LIBRARY_PATH=/opt/pg lib' /usr/lib/postgresql/15/bin/pg_ctl -D '/data/it'\''s here' -l '/data/it'\''s here.log' -w -t 60 -o '-c port=5433' start"
         );
+    }
+
+    #[test]
+    fn what_a_service_says_becomes_one_line() {
+        let said = "waiting for server to start.... stopped waiting\npg_ctl: could not start server\nExamine the log output.\n";
+        assert_eq!(one_line(said), "pg_ctl: could not start server");
     }
 
     #[test]

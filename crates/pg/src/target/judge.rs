@@ -27,6 +27,9 @@ pub(crate) async fn judge(standby: &Standby, cx: &CheckCx) -> Result<()> {
         return Ok(());
     }
     cx.board().put(Judged);
+    if let Some(server) = &standby.server {
+        server.can_be_controlled().await?;
+    }
     let source = cx.board().get::<Source>();
     if let Some(source) = &source {
         not_the_source(standby, source, cx).await?;

@@ -22,6 +22,14 @@ fi
 if [ -n "$4" ]; then journalctl -u "$4" --since "@$5" -o cat --no-pager -n 500 2>/dev/null; fi
 exit 0"#;
 
+/// Makes the log file `$1`, owned by `$2`, if there is none and the server shall append to it, and
+/// prints the bytes in it.
+const PREPARE: &str = r#"[ -n "$1" ] || exit 0
+if [ -n "$2" ] && [ ! -e "$1" ] && [ ! -L "$1" ]; then
+  umask 077; : > "$1" && { [ "$(id -u)" != 0 ] || chown "$2" "$1"; }
+fi
+wc -c < "$1" 2>/dev/null; exit 0"#;
+
 /// Where a server's log ended before it was started.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
@@ -30,13 +38,15 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// The end of the log as it is now.
+    /// The end of the log as it is now, right before a start. Where `pg_ctl` shall write a log, the
+    /// file is made: the directory may be one that the server's user can't write to.
     ///
     /// # Errors
     /// When the machine can't be reached.
     pub(crate) async fn of(server: &Server) -> Result<Self> {
-        let size = Command::script(r#"[ -n "$1" ] && wc -c < "$1" 2>/dev/null; exit 0"#);
-        let text = server.host.run(size.arg(server.log_file().unwrap_or_default()).as_root()).await?;
+        let writes = matches!(server.service.control, Control::PgCtl { .. });
+        let prepare = Command::script(PREPARE).arg(server.log_file().unwrap_or_default());
+        let text = server.host.run(prepare.arg(if writes { &server.user } else { "" }).as_root()).await?;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs());
         Ok(Self { bytes: text.trim().parse().unwrap_or(0), seconds: seconds.unwrap_or_default() })
     }
@@ -87,7 +97,7 @@ struct Known {
 }
 
 /// From the most telling to the least.
-const KNOWN: [Known; 22] = [
+const KNOWN: [Known; 23] = [
     Known {
         text: "database system identifier differs between the primary and standby",
         what: "the upstream is another cluster: its system identifier differs",
@@ -206,6 +216,12 @@ const KNOWN: [Known; 22] = [
         text: "could not load pg_hba.conf",
         what: "the copy has no pg_hba.conf that can be read",
         hint: "name it in `keep_files` of the stage pg-configure",
+        lasting: true,
+    },
+    Known {
+        text: "could not access file",
+        what: "a library that the configuration asks for is missing",
+        hint: "install the same extensions as on the primary",
         lasting: true,
     },
     Known {

@@ -11,54 +11,62 @@ use reseed_core::{Error, Result};
 
 /// `alive PID DIRECTORY`: whether this process is the server of this data directory. A postmaster's
 /// working directory is its data directory, which tells it from a process that got its number later.
-macro_rules! alive {
+/// `look DIRECTORY` sets `pid` and `status` from the pid file. Builtins only: while these loops run,
+/// somebody waits for a server.
+macro_rules! functions {
     () => {
         r#"alive() {
   kill -0 "$1" 2>/dev/null || return 1
   [ -r "/proc/$1/stat" ] || return 0
-  case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in ''|Z*|X*) return 1;; esac
-  cwd=$(readlink "/proc/$1/cwd" 2>/dev/null) || return 0
-  [ -z "$cwd" ] || [ "$cwd" -ef "$2" ]
+  { IFS= read -r stat < "/proc/$1/stat"; } 2>/dev/null
+  case ${stat##*) } in ''|Z*|X*) return 1;; esac
+  [ ! -e "/proc/$1/cwd" ] || [ "/proc/$1/cwd" -ef "$2" ]
 }
-pid_of() { head -n 1 "$1/postmaster.pid" 2>/dev/null | tr -cd 0-9; }
-nap() { sleep 0.02 2>/dev/null || sleep 1; }
+look() {
+  pid=; status=
+  { { read -r pid; read -r x; read -r x; read -r x; read -r x; read -r x; read -r x; read -r status; } \
+    < "$1/postmaster.pid"; } 2>/dev/null
+  case $pid in ''|*[!0-9]*) pid=; return 1;; esac
+  alive "$pid" "$1"
+}
+turns=0
+nap() {
+  turns=$(( turns + 1 ))
+  [ $(( turns % 50 )) != 0 ] || [ "$(date +%s)" -lt "$end" ] || exit 45
+  sleep 0.01 2>/dev/null || { sleep 1; turns=$(( turns + 49 )); }
+}
 "#
     };
 }
 
 /// Prints the pid file of a living server.
 const LOOK: &str = concat!(
-    alive!(),
+    functions!(),
     r#"[ -d "$1" ] || exit 44
 [ -x "$1" ] && [ -r "$1" ] || exit 43
-pid=$(pid_of "$1"); [ -n "$pid" ] && alive "$pid" "$1" || exit 44
+look "$1" || exit 44
 cat -- "$1/postmaster.pid""#
 );
 
 /// Waits until the server has come up as far as it will: its pid file then says so.
 const WAIT_UP: &str = concat!(
-    alive!(),
+    functions!(),
     r#"end=$(( $(date +%s) + $2 )); seen=
 while :; do
-  pid=$(pid_of "$1")
-  if [ -n "$pid" ] && alive "$pid" "$1"; then
+  if look "$1"; then
     seen=1
-    case $(sed -n 8p "$1/postmaster.pid" 2>/dev/null) in ready*|standby*) cat -- "$1/postmaster.pid"; exit 0;; esac
+    case $status in ready*|standby*) cat -- "$1/postmaster.pid"; exit 0;; esac
   elif [ -n "$seen" ]; then exit 46
   fi
-  [ "$(date +%s)" -lt "$end" ] || exit 45
   nap
 done"#
 );
 
-/// Waits until the server with this process is gone and has removed its pid file.
+/// Waits until the server with this process is gone.
 const WAIT_DOWN: &str = concat!(
-    alive!(),
+    functions!(),
     r#"end=$(( $(date +%s) + $3 ))
-while alive "$2" "$1"; do
-  [ "$(date +%s)" -lt "$end" ] || exit 45
-  nap
-done"#
+while alive "$2" "$1"; do nap; done"#
 );
 
 const NO_RIGHT: i32 = 43;

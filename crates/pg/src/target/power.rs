@@ -35,12 +35,11 @@ impl Server {
         Postmaster::look(self.host.as_ref(), &self.data_directory).await
     }
 
-    /// Stops the server and waits until it is down. Not running is fine.
+    /// Stops a running server and waits until it is down.
     ///
     /// # Errors
     /// When it is still there at the end of the time.
-    pub(crate) async fn halt(&self, mode: StopMode, within: Duration) -> Result<()> {
-        let Some(running) = self.look().await? else { return Ok(()) };
+    pub(crate) async fn halt(&self, running: &Postmaster, mode: StopMode, within: Duration) -> Result<()> {
         let stop = self.stop(mode);
         let gone = running.gone(self.host.as_ref(), &self.data_directory, within);
         tokio::pin!(stop, gone);

@@ -114,13 +114,11 @@ pub(crate) async fn stop(
     timeout: Period,
     cx: &StageCx,
 ) -> Result<bool> {
-    if server.look().await?.is_none() {
-        return Ok(false);
-    }
+    let Some(running) = server.look().await? else { return Ok(false) };
     cx.go_on()?;
     let _ = cx.arm(StartAgain { server: server.clone(), timeout: timeout.0 });
     cx.board().put(StoppedAt(Instant::now()));
-    let halted = server.halt(mode, timeout.0).await;
+    let halted = server.halt(&running, mode, timeout.0).await;
     halted.map_err(|e: Error| e.context(format!("stopping the server in {}", standby.data_directory)))?;
     Ok(true)
 }

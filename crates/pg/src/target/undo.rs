@@ -99,8 +99,11 @@ impl Undo for StopNew {
             return Ok(());
         }
         // The copy is thrown away, so a server that is slow to stop need not end well.
-        match self.server.halt(StopMode::Fast, self.timeout).await {
-            Err(_) if self.server.service.has_stop_modes() => self.server.halt(StopMode::Immediate, self.timeout).await,
+        let Some(running) = self.server.look().await? else { return Ok(()) };
+        match self.server.halt(&running, StopMode::Fast, self.timeout).await {
+            Err(_) if self.server.service.has_stop_modes() => {
+                self.server.halt(&running, StopMode::Immediate, self.timeout).await
+            }
             done => done,
         }
     }

@@ -1,16 +1,19 @@
 //! What the configuration of a data directory says, as `postgres -C` reads it: no server is started.
 
 use reseed_core::Result;
+use reseed_core::host::Command;
 
+use super::conf::Settings;
 use crate::service::Server;
 
 /// Prints each value with a line `.` behind it. `$1` is `postgres`, `$2` the data directory, `$3` the
-/// configuration file or empty; the rest are names.
-const READ: &str = r#"p=$1; d=$2; f=$3; shift 3
+/// configuration file or empty, `$4` whether the file's own `data_directory` counts; the rest are names.
+const READ: &str = r#"p=$1; d=$2; f=$3; o=$4; shift 4
 for n; do
-  if [ -n "$f" ]; then "$p" -D "$d" -c "data_directory=$d" -c "config_file=$f" -C "$n" || exit
-  else "$p" -D "$d" -C "$n" || exit
-  fi
+  set -- -D "$d" -C "$n"
+  if [ -n "$f" ]; then set -- "$@" -c "config_file=$f"; fi
+  if [ "$o" != own ]; then set -- "$@" -c "data_directory=$d"; fi
+  "$p" "$@" || exit
   echo .
 done"#;
 
@@ -23,10 +26,25 @@ pub(crate) async fn read(
     data_directory: &str,
     config_file: Option<&str>,
     names: &[String],
-) -> Result<Vec<(String, String)>> {
-    let script = server.script(READ).arg(format!("{}/postgres", server.bin)).arg(data_directory);
-    let text = server.host.run(script.arg(config_file.unwrap_or_default()).args(names.iter().cloned())).await?;
+) -> Result<Settings> {
+    let script = script(server, data_directory, config_file, "this").args(names.iter().cloned());
+    let text = server.host.run(script).await?;
     Ok(names.iter().cloned().zip(parse(&text)).collect())
+}
+
+/// The data directory that a server with this configuration would use: a `data_directory` in the file
+/// wins over the one that a server is called with.
+///
+/// # Errors
+/// When the configuration can't be read, with what `postgres` said.
+pub(crate) async fn data_directory(server: &Server, copy: &str, config_file: Option<&str>) -> Result<String> {
+    let text = server.host.run(script(server, copy, config_file, "own").arg("data_directory")).await?;
+    Ok(parse(&text).pop().unwrap_or_default())
+}
+
+fn script(server: &Server, data_directory: &str, config_file: Option<&str>, counts: &str) -> Command {
+    let script = server.script(READ).arg(format!("{}/postgres", server.bin)).arg(data_directory);
+    script.arg(config_file.unwrap_or_default()).arg(counts)
 }
 
 fn parse(text: &str) -> Vec<String> {

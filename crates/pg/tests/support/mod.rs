@@ -215,6 +215,7 @@ impl Observer for Listener {
             Event::Note { stage, text, .. } => format!("{stage}: {text}"),
             Event::Warning { text, .. } => format!("warning: {text}"),
             Event::StageStarted { stage, .. } => format!("{stage} begins"),
+            Event::StageFinished { stage, seconds, .. } => format!("{stage} took {seconds:.3} s"),
             Event::StageFailed { stage, error, .. } => format!("{stage} failed: {error}"),
             Event::Undone { undo } => format!("undone: {undo}"),
             Event::Stuck { undo, error, by_hand } => format!("stuck: {undo}: {error}: {by_hand}"),
@@ -248,17 +249,18 @@ impl Ran {
     }
 }
 
-/// Runs a pipeline file, and cancels it when `cancel_at` was said.
-pub async fn run_until(text: &str, cancel_at: Option<&str>) -> Ran {
+/// Runs a pipeline file, and cancels it so long after `cancel_at` was said.
+pub async fn run_until(text: &str, cancel_at: Option<(&str, u64)>) -> Ran {
     let loaded = load(text, &Default::default()).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
     let listener = Arc::new(Listener::default());
     let engine = Engine::new(loaded.pipeline).observe(listener.clone());
-    if let Some(word) = cancel_at.map(str::to_owned) {
+    if let Some((word, after)) = cancel_at.map(|(word, after)| (word.to_owned(), after)) {
         let (token, listener) = (engine.cancel_token(), listener.clone());
         tokio::spawn(async move {
             while !listener.0.lock().unwrap().iter().any(|line| line.contains(&word)) {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
+            tokio::time::sleep(std::time::Duration::from_millis(after)).await;
             token.cancel();
         });
     }

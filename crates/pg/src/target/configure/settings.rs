@@ -94,6 +94,7 @@ pub(super) async fn prove(
     let read = values::read(server, &copy.data, config_file, &names).await.map_err(unreadable)?;
     high_enough(&read, source)?;
     has_hba(copy, &read).await?;
+    stays(copy, server, config_file).await?;
     as_set(&read, settings)?;
     let overrides = overrides(&read);
     if overrides.is_empty() {
@@ -136,6 +137,22 @@ async fn has_hba(copy: &Copy, read: &Settings) -> Result<()> {
         false => Err(Error::failed(format!("the standby would have no pg_hba.conf: {path} is not there"))
             .hint("name \"pg_hba.conf\" in `keep_files`")),
     }
+}
+
+/// That the server will work on the directory that it is started on, and on no other one.
+async fn stays(copy: &Copy, server: &Server, config_file: Option<&str>) -> Result<()> {
+    let directory = values::data_directory(server, &copy.data, config_file).await?;
+    let directory = directory.trim_end_matches('/');
+    if directory == copy.data || directory == server.data_directory {
+        return Ok(());
+    }
+    // The same place by another name is fine.
+    let files = copy.host.files();
+    if files.canonical(directory).await.ok() == files.canonical(&server.data_directory).await.ok() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("the copy's configuration says `data_directory = '{directory}'`"))
+        .hint("take it out of the primary's postgresql.conf, or name the standby's own in `keep_files`"))
 }
 
 /// That what was written counts, and nothing else overrides it.
