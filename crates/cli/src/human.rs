@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Columns of a line of text that is wrapped.
+const WIDTH: usize = 96;
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// A number of bytes: `512 B`, `1.5 MiB`, `210 GiB`.
@@ -47,6 +49,25 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Wraps each paragraph for a terminal and indents it by so many columns.
+pub fn indented(text: &str, by: usize) -> String {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            let length = line.chars().count() + word.chars().count();
+            if !line.is_empty() && length + 1 > WIDTH.saturating_sub(by) {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    let lines: Vec<_> = lines.iter().map(|line| format!("{:by$}{line}", "").trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +86,15 @@ mod tests {
             told,
             ["0.00 s", "0.36 s", "1.0 s", "12.1 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "1 h 05 min"]
         );
+    }
+
+    #[test]
+    fn text_is_wrapped_within_its_indentation() {
+        let wrapped = indented(&format!("{} end\nsecond", "word ".repeat(18).trim_end()), 6);
+        let lines: Vec<_> = wrapped.lines().collect();
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= 96 && line.starts_with("      ")));
+        assert_eq!((lines[1], lines[2]), ("      end", "      second"));
+        assert_eq!(indented("", 4), "");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Style {
 /// Everything that is wrong with the file `name`, whose content is `text`, in the order in which
 /// it stands there. The last line says how much it is.
 pub fn render(name: &str, text: &str, problems: &[Problem], style: Style) -> String {
-    let source = NamedSource::new(name, text.to_owned());
+    let source = NamedSource::new(name, masked(text, problems));
     let mut report = String::new();
     for problem in problems {
         draw(&mut report, problem, &source, text.len(), style);
@@ -52,6 +52,17 @@ pub fn render(name: &str, text: &str, problems: &[Problem], style: Style) -> Str
     }
     report.push_str(&format!("error: {} in {name}; nothing was touched\n", count(problems.len(), "problem")));
     report
+}
+
+/// The text with stars in place of what must not be shown. Nothing moves by that.
+fn masked(text: &str, problems: &[Problem]) -> String {
+    let mut masked = text.to_owned();
+    for span in problems.iter().filter(|problem| problem.private).filter_map(|problem| problem.span.clone()) {
+        if masked.get(span.clone()).is_some() {
+            masked.replace_range(span.clone(), &"*".repeat(span.len()));
+        }
+    }
+    masked
 }
 
 fn draw(report: &mut String, problem: &Problem, source: &NamedSource<String>, end: usize, style: Style) {
@@ -137,6 +148,15 @@ mod tests {
     fn a_problem_beyond_the_end_of_the_file_is_still_told() {
         let told = render("a.toml", "name = 1", &[Problem::at(90..95, "odd").hint("look")], Style::Plain);
         assert!(told.contains("odd") && told.contains("hint: look") && told.contains("1 problem in a.toml"), "{told}");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown_by_its_neighbours_either() {
+        let text = "a = 1\npassword = \"grün\"\nb = 2\n";
+        let from = text.find('"').unwrap();
+        let problems = [Problem::at(0..1, "odd"), Problem::at(from..text.find("\nb").unwrap(), "open").private()];
+        let told = render("a.toml", text, &problems, Style::Plain);
+        assert!(!told.contains("gr") && told.contains("password = *******"), "{told}");
     }
 
     #[test]

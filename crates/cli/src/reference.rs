@@ -8,6 +8,8 @@ pub use commands::commands_markdown;
 use reseed_core::registry;
 use serde_json::Value;
 
+use crate::human;
+
 /// A stage or a resource as its documentation describes it.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -96,11 +98,11 @@ impl Entry {
 
     /// The reference for a terminal.
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n", self.name, indent(&self.doc, 2));
+        let mut text = format!("{}\n\n{}\n", self.name, human::indented(&self.doc, 2));
         for key in &self.keys {
             text.push_str(&format!("\n  {}: {}, {}\n", key.name, key.holds, key.default));
             if !key.doc.is_empty() {
-                text.push_str(&format!("{}\n", indent(&key.doc, 6)));
+                text.push_str(&format!("{}\n", human::indented(&key.doc, 6)));
             }
         }
         text
@@ -171,21 +173,4 @@ fn sentence(text: &str) -> String {
 fn cell(text: &str) -> String {
     let items = text.replace("\n- ", "<br>• ");
     items.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
-}
-
-/// Wraps each paragraph for a terminal.
-fn indent(text: &str, by: usize) -> String {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line = String::new();
-        for word in paragraph.split(' ') {
-            if !line.is_empty() && line.len() + word.len() >= 92 - by {
-                lines.push(std::mem::take(&mut line));
-            }
-            line.push_str(if line.is_empty() { "" } else { " " });
-            line.push_str(word);
-        }
-        lines.push(line);
-    }
-    lines.iter().map(|line| format!("{:by$}{line}", "").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

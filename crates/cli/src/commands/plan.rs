@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::on_runtime;
 use crate::args::PlanArgs;
-use crate::human::count;
+use crate::human::{self, count};
 use crate::reference::first_sentence;
 use crate::{exit, file, out, signals};
 use survey::Notes;
@@ -145,8 +145,9 @@ impl Step {
     fn write(&self, text: &mut String, number: usize, (name, place): (usize, usize)) {
         let (stage, on) = (&self.stage, self.place());
         text.push_str(&format!("{number:>3}. {stage:<name$}  {on:<place$}  {} -> {}\n", self.takes, self.gives));
+        text.push_str(&human::indented(&self.summary, 5));
+        text.push('\n');
         let mut line = |mark: &str, what: &str| text.push_str(&format!("     {mark}{what}\n"));
-        line("", &self.summary);
         self.settings.iter().for_each(|setting| line("    ", setting));
         self.claims.iter().for_each(|claim| line("has to itself: ", &said(claim)));
         self.notes.iter().for_each(|note| line("* ", note));

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::args::StagesArgs;
 use crate::reference::{self, Entry};
-use crate::{exit, out};
+use crate::{exit, human, out};
 
 pub(crate) fn run(args: &StagesArgs) -> u8 {
     if args.markdown {
@@ -27,7 +27,11 @@ pub(crate) fn run(args: &StagesArgs) -> u8 {
 
 fn table(entries: &[&Entry]) -> String {
     let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
-    entries.iter().map(|entry| format!("{:<width$}  {}\n", entry.name, entry.summary())).collect()
+    let row = |entry: &&Entry| {
+        let summary = human::indented(&entry.summary(), width + 2);
+        format!("{:<width$}  {}\n", entry.name, summary.trim_start())
+    };
+    entries.iter().map(row).collect()
 }
 
 fn json(entries: &[&Entry]) -> serde_json::Value {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Problem, Ref, Table, nearest};
@@ -19,22 +20,34 @@ enum Slot<'i> {
 pub struct BuildCx<'a> {
     problems: &'a mut Vec<Problem>,
     slots: HashMap<(String, String), Slot<'a>>,
+    /// Where the table that is being built is named.
+    here: Option<Range<usize>>,
 }
 
 impl<'a> BuildCx<'a> {
     pub(super) fn new(problems: &'a mut Vec<Problem>) -> Self {
         let local = HostResource(Arc::new(LocalHost::new("local", &LocalConfig::default())));
         let built = Slot::Built(Some(Arc::new(local) as _));
-        Self { problems, slots: HashMap::from([(("hosts".to_owned(), "local".to_owned()), built)]) }
+        Self { problems, slots: HashMap::from([(("hosts".to_owned(), "local".to_owned()), built)]), here: None }
     }
 
     pub(super) fn add(&mut self, table: &str, name: &str, raw: Table<'a>) {
         self.slots.insert((table.to_owned(), name.to_owned()), Slot::Raw(raw));
     }
 
-    /// Reports a problem. The file is refused when all of it has been read.
-    pub fn problem(&mut self, problem: Problem) {
+    /// Reports a problem. The file is refused when all of it has been read. A problem in no one
+    /// place is one of the table that is being built.
+    pub fn problem(&mut self, mut problem: Problem) {
+        problem.span = problem.span.or_else(|| self.here.clone());
         self.problems.push(problem);
+    }
+
+    /// Does `work` as a part of building the table that is named at `here`.
+    pub(super) fn at<T>(&mut self, here: Range<usize>, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.here.replace(here);
+        let done = work(self);
+        self.here = outer;
+        done
     }
 
     /// The host of this name; the local machine where there is no name.
@@ -70,7 +83,9 @@ impl<'a> BuildCx<'a> {
     fn build(&mut self, key: &(String, String)) -> Option<Arc<dyn Any + Send + Sync>> {
         match self.slots.insert(key.clone(), Slot::Building) {
             Some(Slot::Raw(raw)) => {
-                let built = self.plugin(&key.0, raw).and_then(|(plugin, raw)| (plugin.build)(&key.1, raw, self));
+                let built = self.at(raw.span(), |cx| {
+                    cx.plugin(&key.0, raw).and_then(|(plugin, raw)| (plugin.build)(&key.1, raw, cx))
+                });
                 self.slots.insert(key.clone(), Slot::Built(built.clone()));
                 built
             }

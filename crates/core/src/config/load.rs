@@ -32,17 +32,20 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<_> = errors.iter().map(syntax).collect();
     if !problems.is_empty() {
+        problems.dedup();
         return Err(problems);
     }
     let mut root = root.into_inner();
     let settings = settings(&root, text);
     variables::fill(&mut root, set, &mut problems);
+    let unfilled = problems.clone();
     let name = take_name(&mut root, &mut problems);
     let stages = take_stages(&mut root, &mut problems);
     let mut cx = BuildCx::new(&mut problems);
     add_resources(root, &mut cx);
-    let built: Vec<_> = stages.into_iter().map(|(picked, table)| build(picked, table, &mut cx)).collect();
+    let built: Vec<_> = stages.into_iter().map(|stage| build(stage, &mut cx)).collect();
     cx.build_rest();
+    forget_what_follows(&unfilled, &mut problems);
     finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings })
 }
 
@@ -82,9 +85,16 @@ fn take_name(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Stri
     }
 }
 
-type Picked = Spanned<String>;
+/// A text with a variable that has no value is told as that alone, not also as a bad address.
+fn forget_what_follows(unfilled: &[Problem], problems: &mut Vec<Problem>) {
+    let follows = |problem: &Problem| problem.span.is_some() && unfilled.iter().any(|told| told.span == problem.span);
+    problems.retain(|problem| unfilled.contains(problem) || !follows(problem));
+}
 
-fn take_stages<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> Vec<(Picked, Table<'i>)> {
+/// A stage's table and the `use` that picks it; where there is no `use`, only where it stands.
+type Picked<'i> = Result<(Spanned<String>, Table<'i>), Range<usize>>;
+
+fn take_stages<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> Vec<Picked<'i>> {
     let Some(value) = root.remove("stage") else {
         problems.push(Problem::of_all("the file has no `[[stage]]`"));
         return vec![];
@@ -94,25 +104,25 @@ fn take_stages<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> Vec<(
         problems.push(Problem::at(span, "stages are written as `[[stage]]` tables"));
         return vec![];
     };
-    values.into_iter().filter_map(|value| take_stage(value, problems)).collect()
+    values.into_iter().map(|value| take_stage(value, problems)).collect()
 }
 
-fn take_stage<'i>(value: Spanned<DeValue<'i>>, problems: &mut Vec<Problem>) -> Option<(Picked, Table<'i>)> {
+fn take_stage<'i>(value: Spanned<DeValue<'i>>, problems: &mut Vec<Problem>) -> Picked<'i> {
     let span = value.span();
     let DeValue::Table(mut entries) = value.into_inner() else {
-        problems.push(Problem::at(span, "stages are written as `[[stage]]` tables"));
-        return None;
+        problems.push(Problem::at(span.clone(), "stages are written as `[[stage]]` tables"));
+        return Err(span);
     };
     let picked = entries.remove("use").and_then(|value| {
         let text = value.get_ref().as_str().map(str::to_owned);
         text.map(|text| Spanned::new(value.span(), text))
     });
     match picked {
-        Some(picked) => Some((picked.clone(), Table::new(entries, picked.span()))),
+        Some(picked) => Ok((picked.clone(), Table::new(entries, picked.span()))),
         None => {
-            let problem = Problem::at(span, "the stage has no `use`, or it is not a string");
+            let problem = Problem::at(span.clone(), "the stage has no `use`, or it is not a string");
             problems.push(problem.hint("`use = \"…\"` picks the plugin; `reseed stages` lists them"));
-            None
+            Err(span)
         }
     }
 }
@@ -141,10 +151,14 @@ fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
 type Folded = (Pipeline, Vec<Kind>);
 type BuiltStage = (Range<usize>, Option<Arc<dyn Stage>>);
 
-fn build(picked: Picked, table: Table<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
+fn build(stage: Picked<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
+    let (picked, table) = match stage {
+        Ok(stage) => stage,
+        Err(span) => return (span, None),
+    };
     let plugins = registry::stages();
     let stage = match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
-        Some(plugin) => (plugin.build)(table, cx),
+        Some(plugin) => cx.at(picked.span(), |cx| (plugin.build)(table, cx)),
         None => {
             let known: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
             let problem = Problem::at(picked.span(), format!("there is no stage `{}`", picked.get_ref()));
@@ -158,7 +172,7 @@ fn build(picked: Picked, table: Table<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
 /// Folds the longest run of stages that could be built, so that misfits are told with the rest.
 fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Problem>) -> Result<Folded, Vec<Problem>> {
     let spans: Vec<_> = built.iter().map(|(span, _)| span.clone()).collect();
-    let whole = built.iter().all(|(_, stage)| stage.is_some());
+    let whole = !built.is_empty() && built.iter().all(|(_, stage)| stage.is_some());
     let stages = built.into_iter().map_while(|(_, stage)| stage).collect();
     let pipeline = Pipeline::new(name.clone().unwrap_or_default(), stages);
     let folded = pipeline.fold();
@@ -171,6 +185,7 @@ fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Proble
         }
     }
     problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+    problems.dedup();
     Err(problems)
 }
 

@@ -30,13 +30,18 @@ impl Secret {
     /// Reads a secret from where the file says it is. Problems are reported to `cx`.
     pub fn read(source: &Located<SecretSource>, cx: &mut BuildCx<'_>) -> Option<Self> {
         let read = match (&source.env, &source.file) {
-            (Some(name), None) => std::env::var(name).map_err(|_| format!("the environment has no variable `{name}`")),
+            (Some(name), None) => std::env::var(name).map_err(|_| {
+                (format!("the environment has no variable `{name}`"), format!("`export {name}=…` before the call"))
+            }),
             (None, Some(path)) => std::fs::read_to_string(path)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| format!("can't read the secret in {path}: {error}")),
-            _ => Err("a secret is either `{ env = \"NAME\" }` or `{ file = \"/path\" }`".to_owned()),
+                .map_err(|error| (format!("can't read the secret in {path}: {error}"), format!("see `ls -l {path}`"))),
+            _ => Err((
+                "a secret is in one place".to_owned(),
+                "say where: `{ env = \"NAME\" }` or `{ file = \"/path\" }`".to_owned(),
+            )),
         };
-        read.map_err(|message| cx.problem(Problem::at(source.span(), message))).ok().map(Self)
+        read.map_err(|(message, hint)| cx.problem(Problem::at(source.span(), message).hint(hint))).ok().map(Self)
     }
 }
 

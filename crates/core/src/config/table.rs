@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::{BuildCx, Problem, nearest};
+use super::{BuildCx, Problem, near, nearest};
 
 /// A table whose `use` has been taken off.
 #[derive(Debug, Clone)]
@@ -48,6 +48,7 @@ impl<'i> Table<'i> {
             if missing.as_ref().is_some_and(|field| set_aside.contains(field)) {
                 return None;
             }
+            set_aside.extend(meant(error.message()));
             let span = error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| self.span.clone());
             cx.problem(explain(error.message(), span.clone()));
             match self.remove_entry_at(&span) {
@@ -72,6 +73,12 @@ fn quoted(message: &str, prefix: &str) -> Option<String> {
     rest.split_once('`').map(|(name, _)| name.to_owned())
 }
 
+/// The key that was meant by an unknown one: it is not also told as missing.
+fn meant(message: &str) -> Option<String> {
+    let wrong = quoted(message, "unknown field ")?;
+    near(&wrong, &expected(message)).map(str::to_owned)
+}
+
 /// What serde says, in the words of someone who edits a file.
 fn explain(message: &str, span: Range<usize>) -> Problem {
     let message = message.trim();
@@ -85,6 +92,10 @@ fn explain(message: &str, span: Range<usize>) -> Problem {
     }
     if let Some(missing) = quoted(message, "missing field ") {
         return Problem::at(span, format!("the key `{missing}` is missing"));
+    }
+    if message.starts_with("invalid type: ") && message.ends_with(", expected struct SecretSource") {
+        let problem = Problem::at(span, "a secret does not stand in the file itself");
+        return problem.private().hint("say where it is: `{ env = \"NAME\" }` or `{ file = \"/path\" }`");
     }
     if message == "wanted string or table" {
         return Problem::at(span, "a string belongs here: one of the choices");
@@ -155,6 +166,7 @@ mod tests {
             "invalid value: integer `70000`, expected u16",
             "invalid type: sequence, expected a string",
             "invalid type: integer `3`, expected a boolean",
+            "invalid type: string \"a\", expected struct Limits",
             "invalid type: string \"a\", expected struct SecretSource",
             "invalid type: floating point `1.5`, expected u32",
             "missing field `into`",
@@ -169,6 +181,7 @@ mod tests {
                 "this is a list, but a string belongs here",
                 "this is an integer `3`, but `true` or `false` belongs here",
                 "this is a string `\"a\"`, but a table belongs here",
+                "a secret does not stand in the file itself",
                 "this is a number `1.5`, but an integer from 0 up belongs here",
                 "the key `into` is missing",
                 "unknown key `lvel`",
