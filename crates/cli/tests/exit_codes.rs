@@ -54,7 +54,7 @@ fn problems_are_told_as_json_too() {
     let output = reseed(&["run", "tests/configs/bad/unknown-stage.toml", "--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((code(&output), told["event"].as_str()), (2, Some("file.wrong")));
-    assert_eq!((told["problems"][0]["line"].as_u64(), told["problems"][0]["column"].as_u64()), (Some(4), Some(7)));
+    assert_eq!((told["problems"][0]["line"].as_u64(), told["problems"][0]["column"].as_u64()), (Some(11), Some(7)));
     assert!(text(&output.stderr).contains("nothing was touched"));
 
     let output = reseed(&["run", "no-such-file.toml", "--json"]);
