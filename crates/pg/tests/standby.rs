@@ -2,108 +2,10 @@
 
 mod support;
 
-use std::time::Duration;
-
-use reseed_lab::{Lab, Major, PrimaryOptions, Server, installed_majors, is_root};
+use reseed_lab::{Major, PrimaryOptions, Server, installed_majors, is_root};
 use reseed_pg as _;
-use support::{Ran, is_there, run, run_until};
-
-const CATCH_UP: Duration = Duration::from_secs(30);
-
-/// A primary, and the place of its standby.
-struct Pair {
-    lab: Lab,
-    primary: Server,
-    standby: Server,
-    /// Keys of the stage pg-configure besides the usual.
-    configure: String,
-    /// Keys of the stage pg-switch or pg-start.
-    last: String,
-}
-
-impl Pair {
-    fn new(major: &Major, options: &PrimaryOptions) -> Self {
-        let lab = Lab::new().unwrap();
-        let primary = Server::primary(&lab, "primary", major, lab.path("primary/it's data"), options).unwrap();
-        let standby = Server::place(&lab, "standby", major, lab.path("standby/my data")).unwrap();
-        std::fs::create_dir_all(lab.path("standby")).unwrap();
-        primary.fill(1).unwrap();
-        Self { lab, primary, standby, configure: String::new(), last: "timeout = \"60s\"".into() }
-    }
-
-    fn clusters(&self) -> String {
-        let (primary, standby) = (&self.primary, &self.standby);
-        format!(
-            "name = \"t\"\n[clusters.primary]\nconninfo = \"{}\"\n[clusters.standby]\ndata_directory = \"{}\"\n\
-             bin_directory = \"{}\"\nservice = {{ use = \"pg-ctl\" }}\n",
-            primary.conninfo(),
-            standby.data,
-            standby.programs.display()
-        )
-    }
-
-    fn stages(&self, copy: &str) -> String {
-        let stages = [
-            "use = \"pg-quiesce\"\ncluster = \"primary\"".to_owned(),
-            format!("use = \"directory-copy\"\ninto = \"{}\"", self.lab.path("copies")),
-            "use = \"pg-release\"".to_owned(),
-            format!("use = \"directory-take\"\n{copy}"),
-            format!(
-                "use = \"pg-configure\"\ncluster = \"standby\"\n{}\n[stage.settings]\nport = {}\n\
-                 unix_socket_directories = \"{}\"\nlogging_collector = false",
-                self.configure, self.standby.port, self.standby.sockets
-            ),
-        ];
-        stages.map(|stage| format!("[[stage]]\n{stage}\n")).concat()
-    }
-
-    /// Stop at the end, switch.
-    fn switching(&self) -> String {
-        let switch = format!("[[stage]]\nuse = \"pg-switch\"\ncluster = \"standby\"\n{}\n", self.last);
-        self.clusters() + &self.stages("") + &switch
-    }
-
-    /// Stop first, received over the live data.
-    fn in_place(&self) -> String {
-        let stop = "[[stage]]\nuse = \"pg-stop\"\ncluster = \"standby\"\n";
-        let start = format!("[[stage]]\nuse = \"pg-start\"\ncluster = \"standby\"\n{}\n", self.last);
-        self.clusters() + stop + &self.stages("over = true") + &start
-    }
-
-    /// A standby that streams, made by the stages themselves.
-    async fn seed(&self) -> Ran {
-        let ran = run(&self.switching()).await.expect(0);
-        self.agrees();
-        ran
-    }
-
-    /// That the standby streams and has the primary's rows.
-    #[track_caller]
-    fn agrees(&self) {
-        self.standby.catch_up(&self.primary, CATCH_UP).unwrap();
-        assert!(self.standby.streams());
-        assert_eq!(self.primary.rows().unwrap(), self.standby.rows().unwrap());
-    }
-
-    fn slots(&self) -> Vec<String> {
-        let slots = self.primary.sql("select slot_name from pg_replication_slots where active order by 1").unwrap();
-        let all = self.primary.sql("select slot_name from pg_replication_slots order by 1").unwrap();
-        assert_eq!(slots, all, "every slot is in use");
-        all.lines().map(str::to_owned).collect()
-    }
-
-    fn conf(&self, name: &str) -> String {
-        std::fs::read_to_string(format!("{}/{name}", self.standby.data)).unwrap()
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        // Also after a failed test; a server that is down already is fine.
-        drop(self.standby.stop());
-        drop(self.primary.stop());
-    }
-}
+use support::pair::{CATCH_UP, Pair};
+use support::{is_there, run, run_until};
 
 /// Whether real servers can be run here.
 fn can_run() -> bool {
@@ -112,6 +14,30 @@ fn can_run() -> bool {
         println!("skipped: needs root and PostgreSQL");
     }
     able
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_primary_left_in_the_copy_does_not_end_the_standby() {
+    if !can_run() {
+        return;
+    }
+    let settings = vec!["recovery_target_name = 'x'".into(), "recovery_target_timeline = 'current'".into()];
+    let pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions { settings, ..PrimaryOptions::default() });
+    for sql in [
+        "alter system set recovery_target_action = 'promote'",
+        "alter system set primary_conninfo = 'host=nowhere'",
+        "alter system set restore_command = 'false'",
+        "alter system set work_mem = '5MB'",
+        "select pg_create_physical_replication_slot('precious', true)",
+    ] {
+        pair.primary.sql(sql).unwrap();
+    }
+    run(&pair.switching()).await.expect(0);
+    pair.standby.catch_up(&pair.primary, CATCH_UP).unwrap();
+    let shown = "select current_setting('work_mem'), current_setting('restore_command'), \
+                 current_setting('recovery_target_name'), current_setting('recovery_target_timeline'), \
+                 (select count(*) from pg_replication_slots)";
+    assert_eq!(pair.standby.sql(shown).unwrap(), "5MB|||latest|0");
 }
 
 /// WAL and a tablespace apart, as on a server of some size.

@@ -139,3 +139,134 @@ impl Copy {
         self.host.run(Command::script(OWN).arg(user).args(directories).as_root()).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::{Path, PathBuf};
+
+    use reseed_core::host::{LocalConfig, LocalHost};
+
+    use super::*;
+
+    /// A copy with everything in it that must go, and links into the directories of a live server.
+    struct Scene {
+        root: PathBuf,
+        copy: Copy,
+    }
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("reseed copy's {name} {}", std::process::id()));
+            for directory in ["live/wal/archive_status", "live/stat", "live/ts", "copy/base/1", "copy/base/pgsql_tmp"] {
+                fs::create_dir_all(root.join(directory)).unwrap();
+            }
+            for directory in ["copy/global", "copy/pg_replslot/old", "copy/pg_tblspc", "ts/PG_15_1/pgsql_tmp"] {
+                fs::create_dir_all(root.join(directory)).unwrap();
+            }
+            for file in ["wal/000000010000000000000001", "wal/archive_status/1.ready", "stat/db.stat", "ts/precious"] {
+                fs::write(root.join("live").join(file), "live").unwrap();
+            }
+            symlink(root.join("live/wal"), root.join("copy/pg_wal")).unwrap();
+            symlink(root.join("live/stat"), root.join("copy/pg_stat_tmp")).unwrap();
+            symlink(root.join("live/ts"), root.join("copy/pg_tblspc/16384")).unwrap();
+            let data = root.join("copy").to_str().unwrap().to_owned();
+            let host = Arc::new(LocalHost::new("local", &LocalConfig::default()));
+            Self { root, copy: Copy { host, data } }
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.root.join(name).to_str().unwrap().to_owned()
+        }
+
+        /// That nothing of the live server was touched.
+        fn live_is_whole(&self) {
+            for file in ["wal/000000010000000000000001", "wal/archive_status/1.ready", "stat/db.stat", "ts/precious"] {
+                assert!(self.root.join("live").join(file).exists(), "{file}");
+            }
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.root));
+        }
+    }
+
+    fn names(directory: impl AsRef<Path>) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn what_belonged_to_another_server_goes_and_no_link_is_followed() {
+        let scene = Scene::new("clean");
+        let gone = "postmaster.pid postmaster.opts backup_label backup_label.old tablespace_map backup_manifest \
+                    postgresql.auto.conf.tmp recovery.signal standby.signal recovery.conf promote current_logfiles \
+                    global/pg_internal.init base/1/pg_internal.init.77 base/pgsql_tmp/x pg_replslot/old/state";
+        let stays = ["PG_VERSION", "postgresql.conf", "base/1/1259", "global/pg_control"];
+        for file in gone.split_whitespace().chain(stays) {
+            fs::write(scene.root.join("copy").join(file), "x").unwrap();
+        }
+        fs::write(scene.root.join("ts/PG_15_1/pgsql_tmp/x"), "x").unwrap();
+        fs::set_permissions(scene.root.join("copy"), fs::Permissions::from_mode(0o755)).unwrap();
+        for _ in 0..2 {
+            scene.copy.clean(15, &[scene.path("ts")]).await.unwrap();
+        }
+        for file in gone.split_whitespace() {
+            assert!(!scene.root.join("copy").join(file).exists(), "{file}");
+        }
+        for file in stays {
+            assert!(scene.root.join("copy").join(file).exists(), "{file}");
+        }
+        assert!(names(scene.root.join("ts/PG_15_1")).is_empty());
+        let emptied = ["dynshmem", "notify", "replslot", "serial", "snapshots", "stat_tmp", "subtrans"];
+        for directory in emptied.map(|name| scene.root.join("copy").join(format!("pg_{name}"))) {
+            let metadata = directory.symlink_metadata().unwrap();
+            assert!(metadata.is_dir() && names(&directory).is_empty(), "{}", directory.display());
+        }
+        assert_eq!(fs::metadata(scene.root.join("copy")).unwrap().permissions().mode() & 0o777, 0o700);
+        scene.live_is_whole();
+    }
+
+    #[tokio::test]
+    async fn wal_leads_to_its_place_and_is_not_archived_again() {
+        let scene = Scene::new("wal");
+        let (content, place) = (scene.path("received wal"), "/place/of the wal".to_owned());
+        let left_out = |included| scene.copy.settle_wal(&content, Some(&place), included);
+        assert!(left_out(true).await.unwrap_err().to_string().contains("holds no WAL, but must"));
+        left_out(false).await.unwrap();
+        assert_eq!(fs::read_link(scene.root.join("copy/pg_wal")).unwrap(), Path::new(&place));
+        assert_eq!(names(&content), ["archive_status"]);
+        fs::write(scene.root.join("received wal/000000010000000000000002"), "x").unwrap();
+        fs::write(scene.root.join("received wal/archive_status/a.ready"), "").unwrap();
+        assert!(left_out(false).await.unwrap_err().to_string().contains("WAL of another time"));
+        left_out(true).await.unwrap();
+        assert_eq!(names(scene.root.join("received wal/archive_status")), ["a.done"]);
+        scene.live_is_whole();
+    }
+
+    #[tokio::test]
+    async fn wal_inside_the_data_directory_is_a_directory_again() {
+        let scene = Scene::new("inside");
+        let inside = scene.path("copy/pg_wal");
+        scene.copy.settle_wal(&inside, None, false).await.unwrap();
+        assert!(fs::symlink_metadata(&inside).unwrap().is_dir());
+        assert_eq!(names(&inside), ["archive_status"]);
+        scene.live_is_whole();
+    }
+
+    #[tokio::test]
+    async fn tablespaces_lead_to_their_places_and_an_unknown_one_is_told() {
+        let scene = Scene::new("links");
+        scene.copy.link_tablespaces(&[(16384, "/new place".into()), (2, "/b".into())]).await.unwrap();
+        let link = |oid: &str| fs::read_link(scene.root.join("copy/pg_tblspc").join(oid)).unwrap();
+        assert_eq!((link("16384").to_str(), link("2").to_str()), (Some("/new place"), Some("/b")));
+        let error = scene.copy.link_tablespaces(&[(16384, "/x".into())]).await.unwrap_err();
+        assert_eq!(error.to_string(), "the tablespace 2 was created after the primary was looked at");
+        scene.live_is_whole();
+    }
+}

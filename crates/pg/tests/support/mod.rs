@@ -1,6 +1,8 @@
 //! A storage of plain directories, so that the stages of the standby can be tried without any file
 //! system of their own: a snapshot is a `cp` inside backup mode, a switch is a `mv`.
 
+pub mod pair;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
