@@ -7,6 +7,7 @@ use reseed_core::stage::StageCx;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Result};
 
+use crate::name;
 use crate::parse::Filesystem;
 use crate::zfs::Zfs;
 
@@ -41,23 +42,50 @@ impl Live {
         format!("{}{ASIDE}{run}", self.root)
     }
 
-    /// Unmounts the tree and renames it. The undo is armed first.
-    pub(crate) async fn step_aside(&self, zfs: &Zfs, cx: &StageCx) -> Result<()> {
+    /// Arms what puts it back.
+    fn arm(&self, zfs: &Zfs, cx: &StageCx) {
         let aside = self.aside(cx.run_id());
-        let _ = cx.arm(ComeBack { zfs: zfs.clone(), live: self.clone(), aside: aside.clone() });
-        for dataset in self.tree.iter().rev().filter(|dataset| dataset.mounted) {
-            zfs.unmount(&dataset.name).await?;
-        }
-        for dataset in self.tree.iter().filter(|dataset| dataset.canmount == "on") {
-            zfs.set(&dataset.name, "canmount", "noauto").await?;
-        }
-        Ok(zfs.rename(&self.root, &aside).await?)
+        let _ = cx.arm(ComeBack { zfs: zfs.clone(), live: self.clone(), aside });
+    }
+
+    /// Renames the tree, once it is armed and unmounted. It is not mounted at the next boot either.
+    async fn step_aside(&self, zfs: &Zfs, run: &str) -> Result<()> {
+        let on = self.tree.iter().filter(|dataset| dataset.canmount == "on");
+        zfs.set_all(&on.map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), "canmount", "noauto").await?;
+        Ok(zfs.rename(&self.root, &self.aside(run)).await?)
     }
 
     /// What becomes of it after the commit.
     pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, cx: &StageCx) {
         cx.after_commit(Retire { zfs: zfs.clone(), aside: self.aside(cx.run_id()), keep });
     }
+}
+
+/// Lets several live datasets step aside, whichever is mounted inside which.
+pub(crate) async fn step_aside(zfs: &Zfs, lives: &[Live], cx: &StageCx) -> Result<()> {
+    let mut lives: Vec<_> = lives.iter().collect();
+    // The last one armed comes back first, and must be the one that others are mounted inside.
+    lives.sort_by_key(|live| std::cmp::Reverse(live.tree.first().map_or(0, |root| root.mountpoint.len())));
+    lives.iter().for_each(|live| live.arm(zfs, cx));
+    let mut mounted: Vec<_> = lives.iter().flat_map(|live| &live.tree).filter(|dataset| dataset.mounted).collect();
+    mounted.sort_by_key(|dataset| std::cmp::Reverse(dataset.mountpoint.len()));
+    for dataset in mounted {
+        zfs.unmount(&dataset.name).await?;
+    }
+    for live in lives {
+        live.step_aside(zfs, cx.run_id()).await?;
+    }
+    Ok(())
+}
+
+/// Of these datasets, the live ones that have no other of them above: a rename takes children along.
+pub(crate) async fn lives(zfs: &Zfs, names: &[&str]) -> Result<Vec<Live>> {
+    let below_other = |name: &str| names.iter().any(|above| *above != name && name::under(name, above).is_some());
+    let mut lives = vec![];
+    for root in names.iter().filter(|name| !below_other(name)) {
+        lives.extend(Live::look(zfs, root).await?);
+    }
+    Ok(lives)
 }
 
 /// Puts a live dataset back where it was, mounted as it was.
@@ -168,7 +196,7 @@ impl Chore for Expire {
     }
 
     async fn perform(&self) -> Result<Option<String>> {
-        let above = crate::name::parent(&self.live).unwrap_or(&self.live);
+        let above = name::parent(&self.live).unwrap_or(&self.live);
         let mut gone = vec![];
         for (name, expires) in self.zfs.set_in_tree(above, EXPIRES).await? {
             let mine = name.strip_prefix(&self.live).is_some_and(|rest| rest.starts_with(ASIDE) && !rest.contains('/'));

@@ -2,6 +2,7 @@
 
 mod make;
 mod plan;
+mod seats;
 mod switch;
 
 use std::collections::BTreeMap;

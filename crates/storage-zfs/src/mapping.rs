@@ -62,6 +62,11 @@ impl Mapping {
         Ok(target)
     }
 
+    /// All names that were given.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &str> {
+        self.seen.iter().map(|(_, target)| target.as_str())
+    }
+
     fn name_for(&self, source: &str, main: bool) -> Result<String, Unmapped> {
         if let Some(target) = self.map.get(source) {
             return Ok(target.clone());

@@ -118,6 +118,14 @@ impl Zfs {
         self.patiently(&["set", &format!("{property}={value}")], &[name], &[]).await
     }
 
+    /// Sets a property of several datasets in one command.
+    pub(crate) async fn set_all(&self, names: &[&str], property: &str, value: &str) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.patiently(&["set", &format!("{property}={value}")], names, &[]).await
+    }
+
     /// Lets a property be inherited.
     pub(crate) async fn inherit(&self, name: &str, property: &str) -> Result<()> {
         self.patiently(&["inherit", property], &[name], &[]).await

@@ -6,9 +6,10 @@ use reseed_core::item::Places;
 use reseed_core::stage::StageCx;
 
 use super::plan;
+use super::seats::Seating;
 use crate::fresh::{self, Mirror};
 use crate::name;
-use crate::place::{Naming, Origin, Slot};
+use crate::place::{Naming, Origin};
 use crate::shared::Received;
 use crate::undo::{DestroyDataset, RemoveDirectory};
 use crate::zfs::Zfs;
@@ -23,6 +24,10 @@ pub(super) struct Copy {
     pub(super) origin: Origin,
     /// Its name now.
     pub(super) name: String,
+    /// Whether the place of its mount comes from the copy above it.
+    pub(super) inherits: bool,
+    /// Its property `canmount`.
+    pub(super) canmount: String,
 }
 
 /// All copies of a run.
@@ -34,6 +39,8 @@ pub(super) struct Copies {
     pub(super) copies: Vec<Copy>,
     pub(super) mirrors: Vec<Mirror>,
     pub(super) directory: String,
+    /// The switch as it was prepared, where the places were known.
+    pub(super) seating: Option<Seating>,
 }
 
 impl Copies {
@@ -41,30 +48,63 @@ impl Copies {
     pub(super) fn cleanup(&self) -> RemoveDirectory {
         RemoveDirectory { zfs: self.zfs.clone(), path: self.directory.clone(), base: BASE }
     }
+
+    /// Mounts the copies, and only then lets those be mounted by themselves that will be: so none
+    /// hides another that is mounted inside it.
+    async fn mount_all(&self) -> Result<()> {
+        for index in self.by_depth() {
+            self.zfs.mount(&self.copies[index].name).await?;
+        }
+        let on = self.copies.iter().filter(|copy| copy.canmount == "on").map(|copy| copy.name.as_str());
+        Ok(self.zfs.set_all(&on.collect::<Vec<_>>(), "canmount", "on").await?)
+    }
 }
 
 /// Makes and mounts a clone of each received snapshot and an empty dataset for each one left out.
 pub(super) async fn make(received: &Received, naming: &Naming, cx: &StageCx) -> Result<Copies> {
     let zfs = received.zfs.clone();
-    let sources = sources(received, cx.run_id());
+    let mut sources = sources(received, cx.run_id());
     let origins: Vec<_> = sources.iter().map(|source| source.copy.origin.clone()).collect();
-    let slots = match cx.board().get::<Places>() {
-        Some(places) => plan::slots(&zfs, naming, &origins, &places.0).await?,
-        None => vec![],
+    let seating = match cx.board().get::<Places>() {
+        Some(places) => Some(Seating::prepare(&zfs, naming, &origins, &places.0).await?),
+        None => None,
     };
     let directory = directory(&zfs, cx).await?;
-    let mut mirrors = Vec::with_capacity(sources.len());
-    for (index, source) in sources.iter().enumerate() {
-        let at = format!("{directory}{}", source.copy.origin.mountpoint.trim_end_matches('/'));
-        source.make(&zfs, &at, slots.get(index), cx).await?;
+    let mut mirrors: Vec<Mirror> = Vec::with_capacity(sources.len());
+    for index in 0..sources.len() {
+        let at = format!("{directory}{}", sources[index].copy.origin.mountpoint.trim_end_matches('/'));
+        // Where it would be mounted there anyway, the switch has one property less to set.
+        let inherits = natural(&sources[index].copy, &sources, &mirrors).as_ref() == Some(&at);
+        let mut properties = match &seating {
+            Some(seating) => seating.properties(&zfs, index).await?,
+            None => vec![],
+        };
+        if !inherits {
+            properties.push(("mountpoint".to_owned(), at.clone()));
+        }
+        let source = &mut sources[index];
+        source.copy.inherits = inherits;
+        if let Some(seating) = &seating {
+            source.copy.canmount.clone_from(&seating.seats[index].canmount);
+        }
+        source.make(&zfs, properties, cx).await?;
         mirrors.push(Mirror { source: source.copy.origin.mountpoint.clone(), copy: at });
     }
-    for (source, mirror) in sources.iter().zip(&mirrors).filter(|(source, _)| source.snapshot.is_none()) {
-        cx.note(format!("{} is a fresh, empty dataset", source.copy.name));
-        fresh::furnish(&zfs, mirror, &mirrors, cx).await?;
-    }
+    let empty: Vec<_> = sources.iter().map(|source| source.snapshot.is_none()).collect();
     let copies = sources.into_iter().map(|source| source.copy).collect();
-    Ok(Copies { zfs, naming: naming.clone(), copies, mirrors, directory })
+    let copies = Copies { zfs, naming: naming.clone(), copies, mirrors, directory, seating };
+    copies.mount_all().await?;
+    for (mirror, _) in copies.mirrors.iter().zip(empty).filter(|(_, empty)| *empty) {
+        fresh::furnish(&copies.zfs, mirror, &copies.mirrors, cx).await?;
+    }
+    Ok(copies)
+}
+
+/// Where a copy would be mounted if only the one above it said so.
+fn natural(copy: &Copy, sources: &[Source], mirrors: &[Mirror]) -> Option<String> {
+    let mut above = sources.iter().zip(mirrors);
+    let (_, mirror) = above.find(|(above, _)| name::parent(&copy.name) == Some(&above.copy.name))?;
+    Some(format!("{}/{}", mirror.copy, name::last(&copy.name)))
 }
 
 /// Makes this run's directory: others may pass through it to what is theirs, but not list it.
@@ -84,19 +124,14 @@ struct Source {
 }
 
 impl Source {
-    async fn make(&self, zfs: &Zfs, at: &str, slot: Option<&Slot>, cx: &StageCx) -> Result<()> {
-        let mut properties = match slot {
-            Some(slot) if slot.live => fresh::inheritance(zfs, &slot.name).await?,
-            _ => vec![],
-        };
-        let own = [("mountpoint", at), ("canmount", "noauto"), ("readonly", "off"), ("reseed:run", cx.run_id())];
+    async fn make(&self, zfs: &Zfs, mut properties: Vec<(String, String)>, cx: &StageCx) -> Result<()> {
+        let own = [("canmount", "noauto"), ("readonly", "off"), ("reseed:run", cx.run_id())];
         properties.extend(own.map(|(property, value)| (property.to_owned(), value.to_owned())));
         let _ = cx.arm(DestroyDataset::new(zfs, &self.copy.name));
         match &self.snapshot {
-            Some(snapshot) => zfs.clone_of(snapshot, &self.copy.name, &properties).await?,
-            None => zfs.create(&self.copy.name, &properties).await?,
+            Some(snapshot) => Ok(zfs.clone_of(snapshot, &self.copy.name, &properties).await?),
+            None => Ok(zfs.create(&self.copy.name, &properties).await?),
         }
-        Ok(zfs.mount(&self.copy.name).await?)
     }
 }
 
@@ -112,7 +147,7 @@ fn sources(received: &Received, run: &str) -> Vec<Source> {
     let sources = parts.chain(left).map(|(origin, dataset, snapshot)| {
         let name = beside(dataset, &named, run);
         named.push((dataset.clone(), name.clone()));
-        Source { copy: Copy { origin, name }, snapshot }
+        Source { copy: Copy { origin, name, inherits: false, canmount: "on".to_owned() }, snapshot }
     });
     sources.collect()
 }

@@ -120,3 +120,12 @@ pub(super) async fn slots(
     let failed = |why: Misplaced| Error::failed(why.to_string()).hint(why.hint());
     naming.slots(origins, places, &mounts).map_err(failed)
 }
+
+/// A refusal that comes too late to be one.
+pub(super) fn while_running(refusal: Error) -> Error {
+    let failed = Error::failed(refusal.chain());
+    match refusal.hint_text() {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}

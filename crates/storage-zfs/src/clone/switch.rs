@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::host::Host;
-use reseed_core::item::{Placement, Volume};
+use reseed_core::item::{Place, Placement, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::undo::Chore;
 use reseed_core::{Error, Result};
 
 use super::make::Copies;
-use super::plan;
-use crate::aside::{Expire, Live};
+use super::seats::Seating;
+use crate::aside::{self, Expire};
 use crate::fresh;
 use crate::name;
-use crate::place::Slot;
 use crate::undo::{DestroyDataset, RemoveDirectory};
-use crate::zfs::Zfs;
 
 #[async_trait]
 impl Volume for Copies {
@@ -29,63 +27,47 @@ impl Volume for Copies {
     }
 
     async fn take_place(&self, placement: &Placement, cx: &StageCx) -> Result<()> {
-        let origins: Vec<_> = self.copies.iter().map(|copy| copy.origin.clone()).collect();
-        let slots = plan::slots(&self.zfs, &self.naming, &origins, &placement.places).await?;
-        plan::nothing_else(&self.zfs, &slots).await.map_err(while_running)?;
-        let seats = self.seats(&slots).await?;
-        for copy in self.copies.iter().rev() {
-            self.zfs.unmount(&copy.name).await?;
-        }
-        for live in &lives(&self.zfs, &slots).await? {
-            live.step_aside(&self.zfs, cx).await?;
+        let seating = self.seating(&placement.places).await?;
+        for live in &seating.lives {
             live.after_commit(&self.zfs, placement.keep_old, cx);
             cx.after_commit(Expire { zfs: self.zfs.clone(), live: live.root.clone() });
         }
-        self.sit_down(&slots, &seats, cx).await?;
         cx.after_commit(self.cleanup());
-        Ok(())
+        tokio::try_join!(self.leave_directory(), aside::step_aside(&self.zfs, &seating.lives, cx))?;
+        self.sit_down(&seating, cx).await
     }
-}
-
-/// A refusal that comes too late to be one.
-fn while_running(refusal: Error) -> Error {
-    let failed = Error::failed(refusal.chain());
-    match refusal.hint_text() {
-        Some(hint) => failed.hint(hint),
-        None => failed,
-    }
-}
-
-/// How a dataset is mounted, taken from the live one of its name.
-struct Seat {
-    /// Identity of the live dataset.
-    live: Option<String>,
-    /// Whether the place of its mount comes from a dataset above it.
-    inherits: bool,
-    /// Its property `canmount`.
-    canmount: String,
 }
 
 impl Copies {
-    async fn seats(&self, slots: &[Slot]) -> Result<Vec<Seat>> {
-        let mut seats = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let mut was = match slot.live {
-                true => self.zfs.properties(&slot.name, "guid,mountpoint,canmount").await?,
-                false => Default::default(),
-            };
-            let inherits = was.get("mountpoint").is_some_and(|was| was.source != "local" && was.source != "received");
-            let canmount = was.remove("canmount").map_or_else(|| "on".to_owned(), |was| was.value);
-            let live = if slot.live { self.zfs.guid(&slot.name).await? } else { None };
-            seats.push(Seat { live, inherits, canmount });
+    /// The switch as it was prepared for these places, or prepared now.
+    async fn seating(&self, places: &[Place]) -> Result<Seating> {
+        match &self.seating {
+            Some(seating) if seating.places == places => Ok(seating.clone()),
+            _ => {
+                let origins: Vec<_> = self.copies.iter().map(|copy| copy.origin.clone()).collect();
+                Seating::prepare(&self.zfs, &self.naming, &origins, places).await
+            }
         }
-        Ok(seats)
+    }
+
+    async fn leave_directory(&self) -> Result<()> {
+        for index in self.by_depth().into_iter().rev() {
+            self.zfs.unmount(&self.copies[index].name).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies in the order in which they must be mounted.
+    pub(super) fn by_depth(&self) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.mirrors.len()).collect();
+        order.sort_by_key(|index| self.mirrors[*index].copy.len());
+        order
     }
 
     /// Renames each copy to the name that is free now, and mounts it.
-    async fn sit_down(&self, slots: &[Slot], seats: &[Seat], cx: &StageCx) -> Result<()> {
+    async fn sit_down(&self, seating: &Seating, cx: &StageCx) -> Result<()> {
         let mut moved: Vec<(&str, &str)> = vec![];
-        for ((copy, slot), seat) in self.copies.iter().zip(slots).zip(seats) {
+        for ((copy, slot), seat) in self.copies.iter().zip(&seating.slots).zip(&seating.seats) {
             let now = follow(&copy.name, &moved);
             let _ = cx.arm(DestroyDataset { spare: seat.live.clone(), ..DestroyDataset::new(&self.zfs, &slot.name) });
             if now != slot.name {
@@ -93,21 +75,35 @@ impl Copies {
             }
             moved.push((&copy.name, &slot.name));
         }
-        for (slot, seat) in slots.iter().zip(seats) {
-            match seat.inherits {
-                true => self.zfs.inherit(&slot.name, "mountpoint").await?,
-                false => self.zfs.set(&slot.name, "mountpoint", &slot.mountpoint).await?,
-            }
-            self.zfs.set(&slot.name, "canmount", &seat.canmount).await?;
-            self.zfs.mount(&slot.name).await?;
+        let mut order: Vec<_> = (0..seating.slots.len()).collect();
+        order.sort_by_key(|index| seating.slots[*index].mountpoint.len());
+        for index in order {
+            self.mount(index, seating).await?;
         }
         let mounts = self.zfs.mounts().await?;
-        match slots.iter().find(|slot| mounts.path_of(&slot.name) != Some(&slot.mountpoint)) {
+        match seating.slots.iter().find(|slot| mounts.path_of(&slot.name) != Some(&slot.mountpoint)) {
             None => Ok(()),
             Some(slot) => {
                 Err(Error::failed(format!("{} did not come to be mounted at {}", slot.name, slot.mountpoint)))
             }
         }
+    }
+
+    /// Mounts a copy at its place, by its own property or by that of one above it.
+    async fn mount(&self, index: usize, seating: &Seating) -> Result<()> {
+        let (zfs, copy) = (&self.zfs, &self.copies[index]);
+        let (slot, seat) = (&seating.slots[index], &seating.seats[index]);
+        let above = seating.slots.iter().find(|above| name::parent(&slot.name) == Some(&above.name));
+        let natural = above.map(|above| format!("{}/{}", above.mountpoint, name::last(&slot.name)));
+        match copy.inherits {
+            true if natural.as_ref() == Some(&slot.mountpoint) => {}
+            false if seat.inherits => zfs.inherit(&slot.name, "mountpoint").await?,
+            _ => zfs.set(&slot.name, "mountpoint", &slot.mountpoint).await?,
+        }
+        if copy.canmount != seat.canmount {
+            zfs.set(&slot.name, "canmount", &seat.canmount).await?;
+        }
+        Ok(zfs.mount(&slot.name).await?)
     }
 }
 
@@ -118,18 +114,6 @@ fn follow(dataset: &str, moved: &[(&str, &str)]) -> String {
         Some((to, rest)) => format!("{to}{rest}"),
         None => dataset.to_owned(),
     }
-}
-
-/// The live datasets that have no other live one above them: a rename takes their children along.
-async fn lives(zfs: &Zfs, slots: &[Slot]) -> Result<Vec<Live>> {
-    let live: Vec<_> = slots.iter().filter(|slot| slot.live).map(|slot| slot.name.as_str()).collect();
-    let mut lives = vec![];
-    for root in
-        live.iter().filter(|root| !live.iter().any(|above| above != *root && name::under(root, above).is_some()))
-    {
-        lives.extend(Live::look(zfs, root).await?);
-    }
-    Ok(lives)
 }
 
 #[async_trait]

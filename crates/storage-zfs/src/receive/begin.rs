@@ -9,7 +9,7 @@ use reseed_core::{Error, Result};
 
 use super::Receiver;
 use super::checks;
-use crate::aside::Live;
+use crate::aside::{self, Live};
 use crate::fresh;
 use crate::mapping::Goal;
 use crate::name;
@@ -90,18 +90,28 @@ impl Receiver {
     /// Lets the live dataset of this name step aside, unless it went with one above it. Gives its
     /// identity and its name aside; `None` where nothing is live under this name.
     pub(super) async fn displace(&self, dataset: &str, cx: &StageCx) -> Result<Option<(String, String)>> {
-        let aside = match self.stepped(dataset) {
-            Some(live) => live,
-            None => {
-                let Some(live) = Live::look(&self.zfs, dataset).await? else { return Ok(None) };
-                live.step_aside(&self.zfs, cx).await?;
-                self.lives.lock().unwrap_or_else(PoisonError::into_inner).push(live.clone());
-                live
-            }
-        };
+        if self.stepped(dataset).is_none() {
+            let mut names = self.unmoved();
+            names.push(dataset.to_owned());
+            names.sort();
+            names.dedup();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let lives = aside::lives(&self.zfs, &names).await?;
+            aside::step_aside(&self.zfs, &lives, cx).await?;
+            self.lives.lock().unwrap_or_else(PoisonError::into_inner).extend(lives);
+        }
+        let Some(aside) = self.stepped(dataset) else { return Ok(None) };
         let rest = name::under(dataset, &aside.root).unwrap_or_default();
         let name = format!("{}{rest}", aside.aside(cx.run_id()));
         Ok(self.zfs.guid(&name).await?.map(|guid| (guid, name)))
+    }
+
+    /// Datasets that are to be replaced and have not stepped aside: they go together, since one may
+    /// be mounted inside another.
+    fn unmoved(&self) -> Vec<String> {
+        let mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let targets = mapping.targets().map(str::to_owned);
+        targets.filter(|target| self.stepped(target).is_none()).collect()
     }
 
     /// The live dataset that stepped aside in this run and had this one in its tree.

@@ -14,6 +14,7 @@ use crate::mapping::Goal;
 use crate::prune::Prune;
 use crate::shared::Received;
 use crate::undo::DestroyDataset;
+use crate::zfs::Zfs;
 
 /// Marks what was received, and makes a volume of it.
 pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
@@ -75,6 +76,7 @@ async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result
         zfs.create(dataset, &[("canmount".to_owned(), "noauto".to_owned())]).await?;
         succeed(receiver, dataset, cx).await?;
     }
+    mount(zfs, &received).await?;
     let mirrors = mirrors(receiver, &received).await?;
     for (left, _) in &received.left_out {
         if let Some(empty) = mirrors.iter().find(|mirror| mirror.source == left.mountpoint) {
@@ -88,7 +90,22 @@ async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result
     Ok(InPlace::new(zfs, mirrors))
 }
 
-/// Gives a dataset its predecessor's properties and mounts it.
+/// Mounts all, those that others are mounted inside first.
+async fn mount(zfs: &Zfs, received: &Received) -> Result<()> {
+    let parts = received.parts.iter().map(|(_, dataset)| dataset);
+    let mut paths = vec![];
+    for dataset in parts.chain(received.left_out.iter().map(|(_, dataset)| dataset)) {
+        let path = zfs.properties(dataset, "mountpoint").await?.remove("mountpoint").unwrap_or_default().value;
+        paths.push((path.len(), dataset));
+    }
+    paths.sort();
+    for (_, dataset) in paths {
+        zfs.mount(dataset).await?;
+    }
+    Ok(())
+}
+
+/// Gives a dataset its predecessor's properties.
 async fn succeed(receiver: &Receiver, dataset: &str, cx: &StageCx) -> Result<()> {
     let zfs = &receiver.zfs;
     let mut canmount = "on".to_owned();
@@ -107,8 +124,7 @@ async fn succeed(receiver: &Receiver, dataset: &str, cx: &StageCx) -> Result<()>
             canmount.clone_from(&was.canmount);
         }
     }
-    zfs.set(dataset, "canmount", &canmount).await?;
-    Ok(zfs.mount(dataset).await?)
+    Ok(zfs.set(dataset, "canmount", &canmount).await?)
 }
 
 async fn mirrors(receiver: &Receiver, received: &Received) -> Result<Vec<Mirror>> {
