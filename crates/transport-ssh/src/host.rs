@@ -24,6 +24,8 @@ use crate::error::{ConnectError, chain};
 ///   a command whose status never came has failed.
 /// - To drop a process is to close its channel. What runs there sees its input end and its output
 ///   closed; a command that neither reads nor writes lives on until it ends by itself.
+/// - As with `ssh` itself, a server that a command leaves behind must not hold the command's standard
+///   output or error: sshd tells no end of them while somebody has them open.
 #[derive(Debug)]
 pub struct SshHost {
     name: String,
@@ -37,11 +39,6 @@ impl SshHost {
     pub fn new(name: impl Into<String>, config: SshConfig) -> Self {
         let become_ = config.become_;
         Self { name: name.into(), become_, connector: Connector::new(config), login: OnceCell::new() }
-    }
-
-    /// The process id of the client that holds the connection, if there is one.
-    pub async fn connection_pid(&self) -> Option<u32> {
-        self.connector.pid().await
     }
 
     async fn link(&self) -> Result<Link> {

@@ -65,13 +65,6 @@ impl Connector {
         Ok(link)
     }
 
-    /// The process id of the client, which it tells whoever asks at its socket.
-    pub(super) async fn pid(&self) -> Option<u32> {
-        let link = self.link.lock().await.clone()?;
-        let stream = tokio::net::UnixStream::connect(link.control_socket()).await.ok()?;
-        stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok())
-    }
-
     async fn connect(&self) -> Result<Link, ConnectError> {
         let directory = PrivateDirectory::new().map_err(|e| ConnectError::Other(e.to_string()))?;
         let session = self.builder(directory.path()).connect_mux(&*self.config.address).await;

@@ -6,7 +6,7 @@ use super::marker::Nonce;
 pub(super) const LONGEST: usize = 120 * 1024;
 
 /// Where administration programs live, behind the PATH of the login.
-const ENVIRONMENT: &str = "PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin\"; LC_ALL=C; \
+const ENVIRONMENT: &str = "PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin\"; LC_ALL=C; \
                            export PATH LC_ALL; ";
 
 /// A command for a login shell of any family (POSIX, csh, fish), which runs these argument vectors

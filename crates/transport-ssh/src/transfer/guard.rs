@@ -23,10 +23,10 @@ const COLLECTED: usize = 4 * 1024 * 1024;
 
 /// `$1` tells how many words each command has; the words follow. The commands run connected by pipes.
 /// When one in front of another fails, or the input ends early, everything is ended while the pipes
-/// are still open, so that no command sees a clean end. What `sudo` or `doas` made root is ended by
-/// them.
+/// are still open, so that no command sees a clean end; where the connection broke, nobody reads what
+/// is said about it. What `sudo` or `doas` made root is ended by them.
 const GUARD: &str = r#"end() { [ -z "$k" ] || "$k" -n kill -9 0 2>/dev/null; kill -9 0; }
-cut() { echo "the stream was cut off before its end" >&2; end; }
+cut() { trap '' PIPE; echo "the stream was cut off before its end" >&2; end; }
 part() { [ "$2" = 0 ] || [ "$1" = 0 ] || dd bs="$1" count="$2" iflag=fullblock 2>/dev/null; }
 feed() {
   while IFS=' ' read -r b r; do
@@ -41,7 +41,7 @@ feed() {
 pass() {
   "$@"
   s=$?
-  [ $s = 0 ] || [ $s = 141 ] || { echo "$1 exited $s" >&2; end; }
+  [ $s = 0 ] || [ $s = 141 ] || { trap '' PIPE; echo "$1 exited $s" >&2; end; }
 }
 c=$1; shift; i=1; k=; p=; q=
 IFS=,
@@ -57,7 +57,7 @@ eval "feed$p |$q""#;
 
 /// The job under a guard, for a machine with a POSIX `sh` and a `dd` that knows `fullblock`.
 pub(super) fn guarded(job: Job) -> Job {
-    Command::script(GUARD).running(job).into()
+    Command::script(GUARD).titled("guarded").running(job).into()
 }
 
 /// The stream as the guard takes it apart.

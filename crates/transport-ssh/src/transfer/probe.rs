@@ -54,7 +54,7 @@ exit 0"#;
 /// Asks a machine, in one command.
 pub(super) async fn probe(host: &dyn Host, reseed: &str, encodings: &[Encoding]) -> Result<Facts> {
     let programs = encodings.iter().filter_map(program);
-    let text = host.run(Command::script(PROBE).arg(reseed).args(programs)).await?;
+    let text = host.run(Command::script(PROBE).titled("probe").arg(reseed).args(programs)).await?;
     Ok(parse(&text))
 }
 
