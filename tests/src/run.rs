@@ -126,6 +126,16 @@ impl Ended {
         assert!(!warned, "{}", self.story());
     }
 
+    /// How long it took, in a line.
+    pub fn summary(&self) -> String {
+        let stages = self.events.iter().filter_map(|event| match event {
+            Event::StageFinished { stage, seconds, .. } => Some(format!(" {stage} {seconds:.2}")),
+            _ => None,
+        });
+        let RunReport { seconds, downtime_seconds, stream_bytes, .. } = &self.report;
+        format!("{seconds:.2} s, {stream_bytes} bytes, down {downtime_seconds:?}:{}", stages.collect::<String>())
+    }
+
     /// Everything that happened, for the message of a failed test.
     pub fn story(&self) -> String {
         let told = self.events.iter().map(|event| format!("  {event:?}\n"));

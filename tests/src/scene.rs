@@ -65,6 +65,7 @@ impl Scene {
         }
         assert_eq!(ended.report.outcome, reseed_core::report::Outcome::Done, "{}\n{}", ended.story(), self.logs());
         ended.must_be_done();
+        println!("{}", ended.summary());
         assert_eq!(ended.report.downtime_seconds.is_some(), served, "{}", ended.story());
         self.judge();
         ended

@@ -112,12 +112,12 @@ impl Pair {
         if recipe.switch == Switch::InPlace {
             let over = self.b.dataset("pgsql");
             stages.insert(0, ("pg-stop", cluster("standby")));
-            stages.push(receive(format!("over = \"{over}\"\nrollback = true\n")));
+            stages.push(receive(format!("over = \"{over}\"\nrollback = true\n{}", self.names())));
             stages.extend([("pg-configure", settings), ("pg-start", cluster("standby"))]);
         } else {
             let (into, live) = (self.b.dataset("reseed"), self.b.dataset("pgsql"));
             stages.push(receive(format!("into = \"{into}\"\n")));
-            stages.push(("zfs-clone", format!("as = \"{live}\"\n")));
+            stages.push(("zfs-clone", format!("as = \"{live}\"\n{}", self.names())));
             stages.extend([("pg-configure", settings), ("pg-switch", cluster("standby"))]);
         }
         stages
@@ -125,6 +125,15 @@ impl Pair {
 }
 
 impl Pair {
+    /// Names on the standby of datasets that are apart.
+    fn names(&self) -> String {
+        if self.spread == Spread::One {
+            return String::new();
+        }
+        let pair = |name: &str| format!("\"{}\" = \"{}\"", self.a.dataset(name), self.b.dataset(name));
+        format!("map = {{ {}, {} }}\n", pair("wal"), pair("space"))
+    }
+
     /// Where what is apart goes on the standby.
     fn places(&self) -> String {
         if self.spread == Spread::One {

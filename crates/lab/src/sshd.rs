@@ -91,11 +91,13 @@ impl Sshd {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile {}\nStrictModes no\n\
              UsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nMaxStartups 200\nMaxSessions 200\n\
-             LogLevel ERROR\nSetEnv PATH={}\n",
+             LogLevel ERROR\nSetEnv PATH={} HOME={}\n",
             file("host_key"),
             file("authorized_keys"),
             file("pid"),
-            path.value(home)?
+            path.value(home)?,
+            // A home without rc files: a login shell reads them for every command.
+            home.display()
         );
         write(&home.join("config"), &config, 0o600)?;
         Ok(Self { port, identity_file: file("client_key"), known_hosts: file("known_hosts") })
