@@ -103,9 +103,17 @@ impl Zfs {
         self.patiently(&["unmount"], &[dataset], &[Said::NotMounted]).await
     }
 
-    /// Mounts a file system where its property says. Mounted is fine.
+    /// Mounts a file system where its property says, and waits until it is there. Mounted is fine.
     pub(crate) async fn mount(&self, dataset: &str) -> Result<()> {
-        self.patiently(&["mount"], &[dataset], &[Said::AlreadyMounted]).await
+        self.patiently(&["mount"], &[dataset], &[Said::AlreadyMounted]).await?;
+        let begun = Instant::now();
+        while self.mounts().await?.path_of(dataset).is_none() {
+            if begun.elapsed() > PATIENCE {
+                return Err(ZfsError::NotMounted(dataset.to_owned()));
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// Renames a dataset and all that is under it.

@@ -9,6 +9,7 @@ use super::plan;
 use super::seats::Seating;
 use crate::fresh::{self, Mirror};
 use crate::name;
+use crate::parse::below;
 use crate::place::{Naming, Origin};
 use crate::shared::Received;
 use crate::undo::{DestroyDataset, RemoveDirectory};
@@ -49,14 +50,21 @@ impl Copies {
         RemoveDirectory { zfs: self.zfs.clone(), path: self.directory.clone(), base: BASE }
     }
 
-    /// Mounts the copies, and only then lets those be mounted by themselves that will be: so none
-    /// hides another that is mounted inside it.
+    /// Mounts what is not mounted since it was made. Where one that was made earlier is mounted
+    /// inside a later one, which hides it, all are mounted anew.
     async fn mount_all(&self) -> Result<()> {
+        let hidden = |(index, mirror): (usize, &Mirror)| {
+            self.mirrors[index + 1..].iter().any(|later| below(&mirror.copy, &later.copy).is_some())
+        };
+        if self.mirrors.iter().enumerate().any(hidden) {
+            for copy in self.copies.iter().rev() {
+                self.zfs.unmount(&copy.name).await?;
+            }
+        }
         for index in self.by_depth() {
             self.zfs.mount(&self.copies[index].name).await?;
         }
-        let on = self.copies.iter().filter(|copy| copy.canmount == "on").map(|copy| copy.name.as_str());
-        Ok(self.zfs.set_all(&on.collect::<Vec<_>>(), "canmount", "on").await?)
+        Ok(())
     }
 }
 
@@ -125,7 +133,7 @@ struct Source {
 
 impl Source {
     async fn make(&self, zfs: &Zfs, mut properties: Vec<(String, String)>, cx: &StageCx) -> Result<()> {
-        let own = [("canmount", "noauto"), ("readonly", "off"), ("reseed:run", cx.run_id())];
+        let own = [("canmount", self.copy.canmount.as_str()), ("readonly", "off"), ("reseed:run", cx.run_id())];
         properties.extend(own.map(|(property, value)| (property.to_owned(), value.to_owned())));
         let _ = cx.arm(DestroyDataset::new(zfs, &self.copy.name));
         match &self.snapshot {

@@ -67,6 +67,10 @@ async fn keep_pristine(receiver: &Receiver, headers: &[StreamHeader]) -> Result<
 /// In place: every copy takes over what its predecessor had, and is mounted where that was.
 async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result<InPlace> {
     let zfs = &receiver.zfs;
+    // An old `zfs` mounts what it receives, and mounts anew what is mounted when `canmount` is set.
+    for (_, dataset) in received.parts.iter().rev() {
+        zfs.unmount(dataset).await?;
+    }
     for (_, dataset) in &received.parts {
         succeed(receiver, dataset, cx).await?;
     }
@@ -74,6 +78,7 @@ async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result
         let spare = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
         let _ = cx.arm(DestroyDataset { spare, ..DestroyDataset::new(zfs, dataset) });
         zfs.create(dataset, &[("canmount".to_owned(), "noauto".to_owned())]).await?;
+        zfs.unmount(dataset).await?;
         succeed(receiver, dataset, cx).await?;
     }
     mount(zfs, &received).await?;

@@ -18,6 +18,9 @@ pub(crate) enum ZfsError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It said that it had mounted a file system, which is nowhere to be seen.
+    #[error("{0} is not mounted though `zfs mount` ended well")]
+    NotMounted(String),
     /// It ran and refused.
     #[error("`{command}` on {host}: {}", first_lines(text))]
     Said {
@@ -49,6 +52,10 @@ impl From<ZfsError> for Error {
         match error {
             ZfsError::Host(error) => error,
             ZfsError::Name { .. } => Error::failed(error.to_string()).hint("rename it: letters, digits and `-_.:`"),
+            ZfsError::NotMounted(ref dataset) => {
+                let hint = format!("see why: `zfs get mountpoint,canmount,mounted {dataset}`");
+                Error::failed(error.to_string()).hint(hint)
+            }
             ZfsError::Said { said, ref subject, .. } => {
                 let failed = Error::failed(error.to_string());
                 match said.hint(subject) {
