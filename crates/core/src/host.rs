@@ -86,7 +86,7 @@ impl dyn Host + '_ {
     /// When the machine can't be reached.
     pub async fn which(&self, program: &str) -> Result<Option<String>> {
         let script = r#"PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin"; command -v -- "$1""#;
-        let output = self.output(Command::script(script).arg(program)).await?;
+        let output = self.output(Command::script(script).titled("which").arg(program)).await?;
         Ok(output.exit.success().then(|| output.text().trim().to_owned()))
     }
 
@@ -97,7 +97,7 @@ impl dyn Host + '_ {
     pub async fn machine(&self) -> Result<String> {
         let script = "cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null; \
                       sysctl -n kern.hostuuid 2>/dev/null; uname -n";
-        let text = self.run(Command::script(script)).await?;
+        let text = self.run(Command::script(script).titled("machine-id")).await?;
         match text.split_whitespace().collect::<Vec<_>>().join(":") {
             empty if empty.is_empty() => Err(Error::failed("the machine tells no name of its own")),
             id => Ok(id),

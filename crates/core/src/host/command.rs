@@ -15,6 +15,9 @@ pub enum Become {
     Doas,
 }
 
+/// Arguments of `sh` in front of a script's own: `-c`, the text, and the name.
+const SCRIPT_ARGS: usize = 3;
+
 /// As whom a command runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 enum RunAs {
@@ -31,17 +34,24 @@ pub struct Command {
     args: Vec<String>,
     run_as: RunAs,
     within: Vec<Command>,
+    title: Option<&'static str>,
 }
 
 impl Command {
     /// A program by name or path.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new() }
+        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new(), title: None }
     }
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
     pub fn script(text: &'static str) -> Self {
         Self::new("sh").args(["-c", text, "sh"])
+    }
+
+    /// What a script is called where commands are shown, in place of its text.
+    pub fn titled(mut self, title: &'static str) -> Self {
+        self.title = Some(title);
+        self
     }
 
     /// Adds an argument.
@@ -121,8 +131,17 @@ fn strings(parts: &[&str]) -> Vec<String> {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shell_quote(&self.program))?;
-        self.args.iter().try_for_each(|arg| write!(f, " {}", shell_quote(arg)))?;
+        let args = match self.title {
+            Some(title) => {
+                f.write_str(title)?;
+                self.args.get(SCRIPT_ARGS..).unwrap_or_default()
+            }
+            None => {
+                f.write_str(&shell_quote(&self.program))?;
+                &self.args
+            }
+        };
+        args.iter().try_for_each(|arg| write!(f, " {}", shell_quote(arg)))?;
         match self.within.is_empty() {
             true => Ok(()),
             false => write!(f, " {{ {} }}", Job { steps: self.within.clone() }),
@@ -198,6 +217,13 @@ mod tests {
         let outer = Command::new("wrap").arg("x").running(job);
         assert_eq!(outer.argv("op", Some(Become::Sudo)), ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "zfs"]);
         assert_eq!(outer.to_string(), "wrap x { a 'b c' | zfs }");
+    }
+
+    #[test]
+    fn a_titled_script_is_shown_by_its_title() {
+        let command = Command::script("rm -rf -- \"$1\"").titled("remove").arg("a b");
+        assert_eq!(command.to_string(), "remove 'a b'");
+        assert_eq!(command.argv("root", None), ["sh", "-c", "rm -rf -- \"$1\"", "sh", "a b"]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl<'a> Files<'a> {
     /// When it is there and can't be read.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let script = r#"[ -e "$1" ] || [ -L "$1" ] || exit 44; exec cat -- "$1""#;
-        let output = self.host.output(Command::script(script).arg(path).as_root()).await?;
+        let output = self.host.output(Command::script(script).titled("read").arg(path).as_root()).await?;
         if output.exit.code() == Some(ABSENT) {
             return Ok(None);
         }
@@ -65,7 +65,7 @@ impl<'a> Files<'a> {
 [ "$(wc -c < "$t")" -eq "$3" ] || { rm -f -- "$t"; echo "the content was cut off on its way" >&2; exit 1; }
 o=$(ls -ldn -- "$d" | awk '{print $3 ":" $4}'); [ "$(id -u)" != 0 ] || chown "$o" "$t"
 chmod "$2" "$t"; sync -- "$t" 2>/dev/null || sync; mv -f -- "$t" "$1"; sync -- "$d" 2>/dev/null || sync"#;
-        let command = Command::script(script).arg(path).arg(format!("{mode:04o}"));
+        let command = Command::script(script).titled("write").arg(path).arg(format!("{mode:04o}"));
         let command = command.arg(content.len().to_string()).as_root();
         self.host.output_with(command, content).await?.exit.success_on(self.host.name())
     }
@@ -77,7 +77,7 @@ chmod "$2" "$t"; sync -- "$t" 2>/dev/null || sync; mv -f -- "$t" "$1"; sync -- "
     pub async fn attributes(&self, path: &str) -> Result<Option<FileAttributes>> {
         let script = r#"[ -e "$1" ] || exit 44
 stat -L -c '%U %G %a %F' -- "$1" 2>/dev/null || stat -L -f '%Su %Sg %Lp %HT' -- "$1""#;
-        let output = self.host.output(Command::script(script).arg(path).as_root()).await?;
+        let output = self.host.output(Command::script(script).titled("stat").arg(path).as_root()).await?;
         if output.exit.code() == Some(ABSENT) {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ stat -L -c '%U %G %a %F' -- "$1" 2>/dev/null || stat -L -f '%Su %Sg %Lp %HT' -- 
     /// When there is no such path.
     pub async fn canonical(&self, path: &str) -> Result<String> {
         let script = r#"realpath -- "$1" 2>/dev/null || readlink -f -- "$1""#;
-        let text = self.host.run(Command::script(script).arg(path).as_root()).await?;
+        let text = self.host.run(Command::script(script).titled("realpath").arg(path).as_root()).await?;
         Ok(text.trim_end_matches('\n').to_owned())
     }
 }
