@@ -14,6 +14,7 @@ use crate::out;
 /// Draws a bar.
 pub(super) struct Bars {
     bar: ProgressBar,
+    gauge: bool,
     wording: Wording,
     pace: Pace,
     roles: Roles,
@@ -23,19 +24,35 @@ impl Bars {
     pub(super) fn new(talk: TalkArgs, roles: Roles) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, wording: Wording::new(talk), pace: Pace::default(), roles }
+        Self { bar, gauge: false, wording: Wording::new(talk), pace: Pace::default(), roles }
     }
 
     fn progress(&mut self, progress: &Progress, at: Instant) {
+        let moved = progress.stream_bytes != self.pace.now().stream_bytes;
         self.pace.push(at, *progress);
+        // What comes after the last byte has other words.
+        if !moved {
+            return;
+        }
         if let Some(estimate) = progress.estimate {
-            if self.bar.length() != Some(estimate) {
-                self.bar.set_style(gauge());
-                self.bar.set_length(estimate);
-            }
+            self.bar.set_length(estimate);
             self.bar.set_position(progress.stream_bytes.min(estimate));
         }
+        self.shape(progress.estimate.is_some());
         self.bar.set_message(self.roles.progress(&self.pace));
+    }
+
+    /// A gauge while it is known how much is to come, else a spinner.
+    fn shape(&mut self, as_gauge: bool) {
+        if self.gauge != as_gauge {
+            self.bar.set_style(if as_gauge { gauge() } else { spinner() });
+            self.gauge = as_gauge;
+        }
+    }
+
+    fn now(&mut self, what: &str) {
+        self.shape(false);
+        self.bar.set_message(what.to_owned());
     }
 }
 
@@ -54,9 +71,10 @@ impl View for Bars {
         match event {
             Event::Progress(progress) => return self.progress(progress, at),
             Event::RunFinished(_) => self.bar.finish_and_clear(),
-            Event::StageStarted { stage, .. } => self.bar.set_message(stage.clone()),
-            Event::RunStarted { .. } => self.bar.set_message("checking"),
-            Event::StageFailed { .. } => self.bar.set_message("taking back what was done"),
+            Event::RunStarted { .. } => self.now("checking"),
+            Event::StageStarted { stage, .. } => self.now(stage),
+            Event::StageFinished { stage, .. } => self.now(&format!("after {stage}")),
+            Event::StageFailed { .. } => self.now("taking back what was done"),
             _ => {}
         }
         for line in self.wording.lines(event, at) {

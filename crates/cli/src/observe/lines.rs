@@ -37,9 +37,10 @@ impl<W: Write + Send> Lines<W> {
 impl<W: Write + Send> View for Lines<W> {
     fn show(&mut self, event: &Event, at: Instant) {
         if let Event::Progress(progress) = event {
+            let moved = progress.stream_bytes != self.pace.now().stream_bytes;
             self.pace.push(at, *progress);
             let due = at.duration_since(*self.told.get_or_insert(at)) >= EVERY;
-            if due && !self.quiet {
+            if due && moved && !self.quiet {
                 self.told = Some(at);
                 let line = format!("        {}", self.roles.progress(&self.pace));
                 self.write(&line);
@@ -77,8 +78,10 @@ mod tests {
             for second in 0..8 {
                 lines.show(&progress(10 * second), start + Duration::from_secs(second));
             }
-            let text = String::from_utf8(lines.out).unwrap();
+            let text = String::from_utf8(lines.out.clone()).unwrap();
             assert_eq!(text.lines().count(), told, "{text}");
+            lines.show(&progress(70), start + Duration::from_secs(60));
+            assert_eq!(String::from_utf8(lines.out).unwrap(), text, "nothing moved");
             assert!(quiet || text.contains("50.0 MiB of about 100 MiB, 10.0 MiB/s, about 5 s left"), "{text}");
         }
     }
