@@ -62,7 +62,7 @@ fn spinner() -> ProgressStyle {
 }
 
 fn gauge() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{spinner} [{bar:24}] {wide_msg}");
+    let style = ProgressStyle::with_template("{spinner} [{bar:14}] {wide_msg}");
     style.map(|style| style.progress_chars("=> ")).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
