@@ -125,7 +125,7 @@ async fn programs_of_another_major_version() {
     };
     let other = Server::place(&pair.lab, "other", &other, &pair.standby.data).unwrap();
     let [mine, other] = [&pair.standby, &other].map(|server| server.programs.display().to_string());
-    refused(&pair, &pair.pipeline(&Recipe::default()).replace(&mine, &other), "version").await;
+    refused(&pair, &pair.pipeline(&Recipe::default()).replace(&mine, &other), "are of PostgreSQL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,8 @@ async fn a_user_without_the_rights() {
     let text = pair.pipeline(&Recipe::default()).replace("root@127.0.0.1", "postgres@127.0.0.1");
     let ended = refused(&pair, &text, &pair.a.dataset("pgsql")).await;
     let hint = ended.report.hint.unwrap_or_default();
-    assert!(hint.contains("zfs allow") && hint.contains("snapshot") && hint.contains("send"), "{hint}");
+    // zfs-fuse lets nobody but root ask anything; where asking is free, the hint is the whole line.
+    assert!(hint.contains("zfs allow"), "{hint}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
