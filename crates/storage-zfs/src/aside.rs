@@ -9,6 +9,7 @@ use reseed_core::{Error, Result};
 
 use crate::name;
 use crate::parse::Filesystem;
+use crate::prune;
 use crate::zfs::Zfs;
 
 /// The property that says, in seconds since 1970, when what stepped aside may be destroyed.
@@ -56,8 +57,12 @@ impl Live {
     }
 
     /// What becomes of it after the commit.
-    pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, cx: &StageCx) {
-        cx.after_commit(Retire { zfs: zfs.clone(), aside: self.aside(cx.run_id()), keep });
+    /// `holder` is the target in whose name reseed may have put holds on its snapshots.
+    pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, holder: Option<&str>, cx: &StageCx) {
+        let holder = holder.map(str::to_owned);
+        let (zfs, aside, live) = (zfs.clone(), self.aside(cx.run_id()), self.root.clone());
+        cx.after_commit(Retire { zfs: zfs.clone(), aside, keep, holder: holder.clone() });
+        cx.after_commit(Expire { zfs, live, holder });
     }
 }
 
@@ -156,6 +161,7 @@ struct Retire {
     zfs: Zfs,
     aside: String,
     keep: Duration,
+    holder: Option<String>,
 }
 
 #[async_trait]
@@ -169,7 +175,7 @@ impl Chore for Retire {
 
     async fn perform(&self) -> Result<Option<String>> {
         if self.keep.is_zero() {
-            self.zfs.destroy(&self.aside, true).await?;
+            destroy(&self.zfs, &self.aside, self.holder.as_deref()).await?;
             return Ok(Some(format!("destroyed {}, which was live before", self.aside)));
         }
         let expires = now() + self.keep.as_secs();
@@ -180,13 +186,25 @@ impl Chore for Retire {
     }
 }
 
+/// Destroys what stepped aside, once it is no longer held in the name of `holder`.
+async fn destroy(zfs: &Zfs, aside: &str, holder: Option<&str>) -> Result<()> {
+    if let Some(holder) = holder {
+        for dataset in zfs.filesystems(aside).await? {
+            let snapshots = zfs.snapshots(&dataset.name).await?;
+            for snapshot in snapshots.iter().filter(|snapshot| snapshot.held) {
+                zfs.release(&snapshot.name, &prune::tag(holder)).await?;
+            }
+        }
+    }
+    Ok(zfs.destroy(aside, true).await?)
+}
+
 /// Destroys what earlier runs set aside for a live dataset, once its time is over.
 #[derive(Debug)]
-pub(crate) struct Expire {
-    /// Where.
-    pub(crate) zfs: Zfs,
-    /// The live dataset's name.
-    pub(crate) live: String,
+struct Expire {
+    zfs: Zfs,
+    live: String,
+    holder: Option<String>,
 }
 
 #[async_trait]
@@ -201,7 +219,7 @@ impl Chore for Expire {
         for (name, expires) in self.zfs.set_in_tree(above, EXPIRES).await? {
             let mine = name.strip_prefix(&self.live).is_some_and(|rest| rest.starts_with(ASIDE) && !rest.contains('/'));
             if mine && expires.parse::<u64>().is_ok_and(|expires| expires <= now()) {
-                self.zfs.destroy(&name, true).await?;
+                destroy(&self.zfs, &name, self.holder.as_deref()).await?;
                 gone.push(name);
             }
         }

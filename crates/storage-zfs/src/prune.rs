@@ -69,7 +69,7 @@ impl Chore for Prune {
 }
 
 /// The tag of reseed's holds for one target. A `/` is spared: it is not needed, and old tools trip.
-fn tag(target: &str) -> String {
+pub(crate) fn tag(target: &str) -> String {
     format!("reseed:{}", target.replace('/', ":"))
 }
 

@@ -6,7 +6,7 @@ mod finish;
 mod volume;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,8 +83,8 @@ impl StageConfig for ReceiveConfig {
         let keep_old = self.keep_old.map(|period| period.0).unwrap_or_default();
         let (zfs, keep) = (Zfs::on(&host?), keep?);
         let fresh = mapping.clone();
-        let (mapping, lives) = (Mutex::new(mapping), Mutex::default());
-        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, lives, keep, keep_old })))
+        let (mapping, moved) = (Mutex::new(mapping), Mutex::default());
+        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, keep, keep_old })))
     }
 }
 
@@ -122,10 +122,18 @@ struct Receiver {
     fresh: Mapping,
     /// The mapping of what is being received.
     mapping: Mutex<Mapping>,
-    /// What has stepped aside in this run.
-    lives: Mutex<Vec<Live>>,
+    moved: Mutex<Moved>,
     keep: usize,
     keep_old: Duration,
+}
+
+/// In place: what became of the live datasets in this run.
+#[derive(Debug, Default)]
+struct Moved {
+    /// Those that stepped aside.
+    lives: Vec<Live>,
+    /// Names that were looked at, whether a live dataset bore them or not.
+    decided: Vec<String>,
 }
 
 #[async_trait]
@@ -212,8 +220,12 @@ impl Receiver {
         let mut mapping = self.fresh.clone();
         let pairs = parts.iter().map(|part| Ok((part.clone(), mapping.target(&part.dataset, part.main)?)));
         let pairs = pairs.collect::<Result<_, _>>()?;
-        *self.mapping.lock().unwrap_or_else(PoisonError::into_inner) = mapping;
+        *self.mapping() = mapping;
         Ok(pairs)
+    }
+
+    fn mapping(&self) -> MutexGuard<'_, Mapping> {
+        self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The dataset of one part, when those above it have theirs.
@@ -222,8 +234,7 @@ impl Receiver {
     }
 
     fn dataset_of(&self, source: &str, main: bool) -> Result<String> {
-        let mut mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
-        mapping.target(source, main).map_err(|why| Error::failed(why.to_string()).hint(why.hint()))
+        self.mapping().target(source, main).map_err(|why| Error::failed(why.to_string()).hint(why.hint()))
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Seating {
 /// How a dataset is mounted, taken from the live one of its name.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
-    /// Identity of the live dataset.
+    /// Identity of what has the name now.
     pub(super) live: Option<String>,
     /// Whether the place of its mount comes from a dataset above it.
     pub(super) inherits: bool,
@@ -57,7 +57,8 @@ impl Seating {
 impl Seat {
     async fn of(zfs: &Zfs, slot: &Slot) -> Result<Self> {
         if !slot.live {
-            return Ok(Self { live: None, inherits: false, canmount: "on".to_owned() });
+            let live = zfs.guid(&slot.name).await?;
+            return Ok(Self { live, inherits: false, canmount: "on".to_owned() });
         }
         let was = zfs.properties(&slot.name, "mountpoint,canmount").await?;
         let inherits = was.get("mountpoint").is_some_and(|was| was.source != "local" && was.source != "received");

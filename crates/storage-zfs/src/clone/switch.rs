@@ -11,7 +11,7 @@ use reseed_core::{Error, Result};
 
 use super::make::Copies;
 use super::seats::Seating;
-use crate::aside::{self, Expire};
+use crate::aside;
 use crate::fresh;
 use crate::name;
 use crate::undo::{DestroyDataset, RemoveDirectory};
@@ -29,8 +29,7 @@ impl Volume for Copies {
     async fn take_place(&self, placement: &Placement, cx: &StageCx) -> Result<()> {
         let seating = self.seating(&placement.places).await?;
         for live in &seating.lives {
-            live.after_commit(&self.zfs, placement.keep_old, cx);
-            cx.after_commit(Expire { zfs: self.zfs.clone(), live: live.root.clone() });
+            live.after_commit(&self.zfs, placement.keep_old, None, cx);
         }
         cx.after_commit(self.cleanup());
         tokio::try_join!(self.leave_directory(), aside::step_aside(&self.zfs, &seating.lives, cx))?;

@@ -108,6 +108,7 @@ impl Said {
         Some(match self {
             Said::NotThere => format!("see what is there: `zfs list -r -t all {pool}`"),
             Said::Exists => format!("see what it is, and rename or destroy it: `zfs list -r -t all {dataset}`"),
+            Said::Busy if name.contains('@') => format!("see whether it is held: `zfs holds {name}`"),
             Said::Busy => format!("see who uses it: `fuser -vm \"$(zfs get -H -o value mountpoint {dataset})\"`"),
             Said::Modified => {
                 format!("something wrote to {dataset}: `zfs rollback` it to its newest snapshot, and set readonly=on")

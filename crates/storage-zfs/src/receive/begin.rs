@@ -1,14 +1,14 @@
 //! What is made ready before a stream is received, and how that is taken back.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use reseed_core::host::Job;
 use reseed_core::item::StreamHeader;
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
 
-use super::Receiver;
 use super::checks;
+use super::{Moved, Receiver};
 use crate::aside::{self, Live};
 use crate::fresh;
 use crate::mapping::Goal;
@@ -90,33 +90,39 @@ impl Receiver {
     /// Lets the live dataset of this name step aside, unless it went with one above it. Gives its
     /// identity and its name aside; `None` where nothing is live under this name.
     pub(super) async fn displace(&self, dataset: &str, cx: &StageCx) -> Result<Option<(String, String)>> {
-        if self.stepped(dataset).is_none() {
-            let mut names = self.unmoved();
-            names.push(dataset.to_owned());
-            names.sort();
-            names.dedup();
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            let lives = aside::lives(&self.zfs, &names).await?;
-            aside::step_aside(&self.zfs, &lives, cx).await?;
-            self.lives.lock().unwrap_or_else(PoisonError::into_inner).extend(lives);
-        }
+        let undecided = self.undecided(dataset);
+        let names: Vec<_> = undecided.iter().map(String::as_str).collect();
+        let lives = aside::lives(&self.zfs, &names).await?;
+        aside::step_aside(&self.zfs, &lives, cx).await?;
+        self.moved().lives.extend(lives);
         let Some(aside) = self.stepped(dataset) else { return Ok(None) };
         let rest = name::under(dataset, &aside.root).unwrap_or_default();
         let name = format!("{}{rest}", aside.aside(cx.run_id()));
         Ok(self.zfs.guid(&name).await?.map(|guid| (guid, name)))
     }
 
-    /// Datasets that are to be replaced and have not stepped aside: they go together, since one may
-    /// be mounted inside another.
-    fn unmoved(&self) -> Vec<String> {
-        let mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
-        let targets = mapping.targets().map(str::to_owned);
-        targets.filter(|target| self.stepped(target).is_none()).collect()
+    /// This dataset and all others that are to be replaced, if nothing has been decided about them
+    /// yet: they step aside together, since one may be mounted inside another. What has the name of
+    /// one later is the copy.
+    fn undecided(&self, dataset: &str) -> Vec<String> {
+        let mut names: Vec<_> = self.mapping().targets().map(str::to_owned).collect();
+        names.push(dataset.to_owned());
+        names.sort();
+        names.dedup();
+        let mut moved = self.moved();
+        let Moved { decided, lives } = &mut *moved;
+        let went = |name: &String| lives.iter().any(|live| name::under(name, &live.root).is_some());
+        let names: Vec<_> = names.into_iter().filter(|name| !decided.contains(name) && !went(name)).collect();
+        decided.extend(names.iter().cloned());
+        names
     }
 
     /// The live dataset that stepped aside in this run and had this one in its tree.
     pub(super) fn stepped(&self, dataset: &str) -> Option<Live> {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.iter().find(|live| name::under(dataset, &live.root).is_some()).cloned()
+        self.moved().lives.iter().find(|live| name::under(dataset, &live.root).is_some()).cloned()
+    }
+
+    pub(super) fn moved(&self) -> MutexGuard<'_, Moved> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
 use super::Receiver;
-use crate::aside::Live;
+use crate::aside;
 use crate::check;
 use crate::mapping::Goal;
 use crate::name;
@@ -71,9 +71,7 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         if !zfs.exists(dataset).await? {
             return Ok(());
         }
-        let host = zfs.host().name();
-        let error = Error::failed(format!("{dataset} on {host} holds no snapshot that the source has too"));
-        return Err(error.hint(format!("if it can go, so that the whole is sent anew: `zfs destroy -r {dataset}`")));
+        return Err(nothing_common(zfs, dataset).await?);
     };
     let snapshots = zfs.snapshots(dataset).await?;
     let snapshots: Vec<_> = snapshots.iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
@@ -92,6 +90,19 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         );
     }
     Ok(())
+}
+
+/// The refusal of a copy that no increment can be added to, with what makes way for a new one.
+async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
+    let mut commands = vec![];
+    for one in zfs.filesystems(dataset).await? {
+        let held = zfs.snapshots(&one.name).await?.into_iter().filter(|snapshot| snapshot.held);
+        commands.extend(held.map(|snapshot| format!("zfs release TAG {}", snapshot.name)));
+    }
+    commands.push(format!("zfs destroy -r {dataset}"));
+    let error = Error::failed(format!("{dataset} on {} holds no snapshot that the source has too", zfs.host().name()));
+    let tags = if commands.len() > 1 { " (`zfs holds` tells the tags)" } else { "" };
+    Ok(error.hint(format!("if it can go, so that the whole is sent anew: `{}`{tags}", commands.join("; "))))
 }
 
 /// Whether a dataset differs from its newest snapshot, where this `zfs` can tell.
@@ -118,19 +129,20 @@ pub(super) async fn room(zfs: &Zfs, dataset: &str, bytes: Option<u64>) -> Result
 
 /// In place: says what is set aside, and refuses where that would take along what is not copied.
 async fn replaced(receiver: &Receiver, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
-    let targets: Vec<_> = plan.datasets.iter().map(|(_, target)| target).collect();
-    for target in &targets {
-        let Some(live) = Live::look(&receiver.zfs, target).await? else { continue };
-        if let Some(other) = live.tree.iter().find(|one| !targets.contains(&&one.name)) {
-            let error = Error::refused(format!("{} is below {target} and no part of the copy", other.name));
+    let targets: Vec<_> = plan.datasets.iter().map(|(_, target)| target.as_str()).collect();
+    for live in aside::lives(&receiver.zfs, &targets).await? {
+        if let Some(other) = live.tree.iter().find(|one| !targets.contains(&one.name.as_str())) {
+            let error = Error::refused(format!("{} is below {} and no part of the copy", other.name, live.root));
             return Err(error.hint(format!("move it elsewhere: `zfs rename {} …`", other.name)));
         }
         let until = match receiver.keep_old {
             keep if keep.is_zero() => "destroyed when the run has succeeded".to_owned(),
             keep => format!("kept for {} s after that", keep.as_secs()),
         };
-        let held = receiver.zfs.snapshots(target).await?.len();
-        cx.note(format!("{target}, its data and what of its {held} snapshots is newer than the base is set aside as {}, and {until}", live.aside(cx.run_id())));
+        let (root, aside) = (&live.root, live.aside(cx.run_id()));
+        cx.note(format!(
+            "{root} as it is now, with every snapshot newer than the base, is set aside as {aside}, and {until}"
+        ));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is done when every stream has been received.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use reseed_core::item::{LeftOut, StreamHeader, Volume};
 use reseed_core::stage::StageCx;
@@ -8,7 +8,6 @@ use reseed_core::{Error, Result};
 
 use super::Receiver;
 use super::volume::{InPlace, Pristine};
-use crate::aside::Expire;
 use crate::fresh::{self, Mirror};
 use crate::mapping::Goal;
 use crate::prune::Prune;
@@ -33,7 +32,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
             Ok(Arc::new(Pristine::new(&receiver.zfs)))
         }
         Goal::Over(_) => {
-            let volume = settle(receiver, received, cx).await?;
+            let volume = settle(receiver, received, &prune.target, cx).await?;
             cx.after_commit(prune);
             Ok(Arc::new(volume))
         }
@@ -65,7 +64,7 @@ async fn keep_pristine(receiver: &Receiver, headers: &[StreamHeader]) -> Result<
 }
 
 /// In place: every copy takes over what its predecessor had, and is mounted where that was.
-async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result<InPlace> {
+async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &StageCx) -> Result<InPlace> {
     let zfs = &receiver.zfs;
     // An old `zfs` mounts what it receives, and mounts anew what is mounted when `canmount` is set.
     for (_, dataset) in received.parts.iter().rev() {
@@ -88,9 +87,8 @@ async fn settle(receiver: &Receiver, received: Received, cx: &StageCx) -> Result
             fresh::furnish(zfs, empty, &mirrors, cx).await?;
         }
     }
-    for live in receiver.lives.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        live.after_commit(zfs, receiver.keep_old, cx);
-        cx.after_commit(Expire { zfs: zfs.clone(), live: live.root.clone() });
+    for live in receiver.moved().lives.iter() {
+        live.after_commit(zfs, receiver.keep_old, Some(target), cx);
     }
     Ok(InPlace::new(zfs, mirrors))
 }
