@@ -1,4 +1,4 @@
-//! What flows between stages at run time: one variant for each [`Kind`](crate::Kind).
+//! What flows between stages at run time: one variant for each [`Kind`].
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;

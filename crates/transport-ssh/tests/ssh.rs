@@ -37,7 +37,7 @@ async fn standard_input_and_every_exit_status_come_through() {
     let Some(far) = Far::new() else { return };
     let host = far.host();
     let host: &dyn Host = &host;
-    let bytes: Vec<u8> = (0..300_000u32).map(|at| (at * 7 >> 2) as u8).collect();
+    let bytes: Vec<u8> = (0..300_000u32).map(|at| ((at * 7) >> 2) as u8).collect();
     let job = Job::pipe(vec![Command::new("cat"), Command::script("cat; exit 3")]);
     let output = host.output_with(job, &bytes).await.unwrap();
     assert!(output.stdout == bytes);
