@@ -79,7 +79,7 @@ impl Scene {
         let state = State::of(&self.pair);
         assert!(state.sessions.is_empty(), "open sessions: {:?}", state.sessions);
         assert_eq!(state.slots.len(), 1, "a standby needs one slot: {:?}", state.slots);
-        self.load = Some(self.pair.primary.load(LOAD).unwrap());
+        self.go_on();
     }
 
     /// Everything that is not as it was before: what was left behind, what is gone, and a standby that
@@ -94,9 +94,14 @@ impl Scene {
         wrong
     }
 
-    /// Stops the load for good.
+    /// Stops the load.
     pub fn calm(&mut self) {
         self.load = None;
+    }
+
+    /// Lets the load go on.
+    pub fn go_on(&mut self) {
+        self.load = Some(self.pair.primary.load(LOAD).unwrap());
     }
 
     /// What the servers logged.

@@ -123,6 +123,7 @@ async fn a_full_pool() {
     must_be_undone(&scene, &before, &ended);
     std::fs::remove_file(&filler).unwrap();
     Tool::new("zfs").args(["set", "reservation=none", &live]).run().unwrap();
+    scene.go_on();
     scene.succeed(&recipe).await;
 }
 
@@ -131,6 +132,6 @@ fn fill(scene: &Scene, filler: &str) {
     let get = Tool::new("zfs").args(["get", "-Hp", "-o", "value", "available", &scene.b.name]);
     let available: u64 = get.run().unwrap().trim().parse().unwrap();
     let megabytes = (available >> 20).saturating_sub(30);
-    let dd = Tool::new("dd").args(["if=/dev/urandom", "bs=1M", &format!("count={megabytes}"), &format!("of={filler}")]);
+    let dd = Tool::new("dd").args(["if=/dev/zero", "bs=1M", &format!("count={megabytes}"), &format!("of={filler}")]);
     dd.run().unwrap();
 }
