@@ -1,16 +1,25 @@
 //! The demo as a user calls it.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 use reseed_lab::Tool;
 use reseed_tests::{binary, ready};
+use tempfile::TempDir;
 
-/// Pools and lab directories of this machine: the demo must leave neither.
-fn leftovers() -> BTreeSet<String> {
+/// A place for the files of a demo that other tests do not share. Servers run as another user: it may look in.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+/// Pools of this machine and what lies in the demo's place: the demo must leave neither.
+fn leftovers(home: &TempDir) -> BTreeSet<String> {
     let pools = Tool::new("zpool").args(["list", "-H", "-o", "name"]).run().unwrap_or_default();
-    let labs = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let labs = std::fs::read_dir(home.path()).unwrap().flatten();
     let labs = labs.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let labs = labs.filter(|name| name.starts_with("reseed-lab-"));
     pools.lines().map(str::to_owned).chain(labs).collect()
 }
 
@@ -19,9 +28,11 @@ fn the_demo_seeds_and_resets_and_cleans_up() {
     if !ready() {
         return;
     }
-    let before = leftovers();
+    let home = home();
+    let directory = home.path().to_string_lossy().into_owned();
+    let before = leftovers(&home);
     let demo = Tool::new(binary()).args(["demo", "--backend", "zfs", "--json", "--size", "64M"]);
-    let output = demo.output().unwrap();
+    let output = demo.env("TMPDIR", directory).output().unwrap();
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -33,7 +44,7 @@ fn the_demo_seeds_and_resets_and_cleans_up() {
     assert_eq!(told["rows_primary"], told["rows_standby"]);
     assert_eq!(told["streaming"], true);
     assert!(talk.contains("zfs-receive"), "the steps are shown: {talk}");
-    assert_eq!(leftovers(), before);
+    assert_eq!(leftovers(&home), before);
 }
 
 #[test]
@@ -41,16 +52,18 @@ fn an_interrupted_demo_cleans_up() {
     if !ready() {
         return;
     }
-    let before = leftovers();
+    let home = home();
+    let directory = home.path().to_string_lossy().into_owned();
+    let before = leftovers(&home);
     // Early (while it sets the stage), in the midst of a run, and late.
     for seconds in ["1", "4", "7"] {
-        let timeout = Tool::new("timeout").args(["--signal", "TERM", seconds]);
+        let timeout = Tool::new("timeout").args(["--signal", "TERM", seconds]).env("TMPDIR", &directory);
         let output = timeout.arg(binary().to_string_lossy()).args(["demo", "--size", "64M"]).output().unwrap();
         let talk = String::from_utf8_lossy(&output.stderr);
         // 124 is what `timeout` says whatever its child says; a demo that was done sooner is fine too.
         assert!(matches!(output.status.code(), Some(124 | 0)), "{:?}: {talk}", output.status);
         assert!(!talk.contains("error:") && !talk.contains("could not be taken back"), "{talk}");
-        assert_eq!(leftovers(), before, "{talk}");
+        assert_eq!(leftovers(&home), before, "{talk}");
     }
 }
 
@@ -59,12 +72,14 @@ fn a_killed_demo_cleans_up_too() {
     if !ready() {
         return;
     }
-    let before = leftovers();
-    let timeout = Tool::new("timeout").args(["--signal", "KILL", "5"]);
+    let home = home();
+    let directory = home.path().to_string_lossy().into_owned();
+    let before = leftovers(&home);
+    let timeout = Tool::new("timeout").args(["--signal", "KILL", "5"]).env("TMPDIR", directory);
     timeout.arg(binary().to_string_lossy()).args(["demo", "--size", "64M"]).output().unwrap();
     let begun = std::time::Instant::now();
-    while leftovers() != before {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", leftovers());
+    while leftovers(&home) != before {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", leftovers(&home));
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
