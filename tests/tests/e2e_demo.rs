@@ -8,10 +8,10 @@ use reseed_lab::Tool;
 use reseed_tests::{binary, ready};
 use tempfile::TempDir;
 
-/// A place for the files of a demo that other tests do not share. Servers run as another user: it may look in.
+/// A place for the files of a demo that other tests do not share. Servers run as another user: it may write there.
 fn home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(home.path(), Permissions::from_mode(0o1777)).unwrap();
     home
 }
 
@@ -20,6 +20,8 @@ fn leftovers(home: &TempDir) -> BTreeSet<String> {
     let pools = Tool::new("zpool").args(["list", "-H", "-o", "name"]).run().unwrap_or_default();
     let labs = std::fs::read_dir(home.path()).unwrap().flatten();
     let labs = labs.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // The socket of an SSH connection may outlive a kill; servers, pools and data must not.
+    let labs = labs.filter(|name| name.starts_with("reseed-lab-"));
     pools.lines().map(str::to_owned).chain(labs).collect()
 }
 
