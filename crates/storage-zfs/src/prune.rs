@@ -23,25 +23,31 @@ pub(crate) struct Prune {
 }
 
 impl Prune {
-    /// Puts a hold on the newest and takes it off the others. Where that can't be done, nothing is
-    /// lost but a protection against a careless hand.
-    async fn move_hold(&self, snapshots: &[Snapshot], newest: &str) -> Result<()> {
+    /// Puts a hold on the newest and takes it off the others; whether it took any off. Where that
+    /// can't be done, nothing is lost but a protection against a careless hand.
+    async fn move_hold(&self, snapshots: &[Snapshot], newest: &str) -> Result<bool> {
         let tag = tag(&self.target);
-        for snapshot in snapshots.iter().filter(|snapshot| !snapshot.is_bookmark() && snapshot.guid == newest) {
+        let real = || snapshots.iter().filter(|snapshot| !snapshot.is_bookmark());
+        for snapshot in real().filter(|snapshot| snapshot.guid == newest) {
             if !self.zfs.hold(&snapshot.name, &tag).await? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        let mine = |snapshot: &&Snapshot| snapshot.held && snapshot.guid != newest && !snapshot.is_bookmark();
-        for snapshot in snapshots.iter().filter(mine) {
-            self.zfs.release(&snapshot.name, &tag).await?;
+        let mut released = false;
+        for snapshot in real().filter(|snapshot| snapshot.held && snapshot.guid != newest) {
+            released |= self.zfs.release(&snapshot.name, &tag).await?;
         }
-        Ok(())
+        Ok(released)
     }
 
     async fn prune_one(&self, dataset: &str, newest: &str) -> Result<usize> {
-        self.move_hold(&self.zfs.snapshots(dataset).await?, newest).await?;
-        let snapshots = self.zfs.snapshots(dataset).await?;
+        let mut snapshots = self.zfs.snapshots(dataset).await?;
+        if self.move_hold(&snapshots, newest).await? {
+            snapshots = self.zfs.snapshots(dataset).await?;
+        }
+        if surplus(&snapshots, &self.target, newest, self.keep, &[]).is_empty() {
+            return Ok(0);
+        }
         let origins = self.zfs.origins(dataset).await?;
         let surplus = surplus(&snapshots, &self.target, newest, self.keep, &origins);
         for name in &surplus {

@@ -18,6 +18,7 @@ use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Sta
 use reseed_core::{Error, Format, Result, register_stage};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use crate::aside::Live;
 use crate::check;
@@ -83,8 +84,8 @@ impl StageConfig for ReceiveConfig {
         let keep_old = self.keep_old.map(|period| period.0).unwrap_or_default();
         let (zfs, keep) = (Zfs::on(&host?), keep?);
         let fresh = mapping.clone();
-        let (mapping, moved) = (Mutex::new(mapping), Mutex::default());
-        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, keep, keep_old })))
+        let (mapping, moved, target) = (Mutex::new(mapping), Mutex::default(), OnceCell::new());
+        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, target, keep, keep_old })))
     }
 }
 
@@ -123,6 +124,7 @@ struct Receiver {
     /// The mapping of what is being received.
     mapping: Mutex<Mapping>,
     moved: Mutex<Moved>,
+    target: OnceCell<String>,
     keep: usize,
     keep_old: Duration,
 }
@@ -209,10 +211,13 @@ impl Receiver {
     /// the pool's root, and the dataset that the file names.
     async fn target(&self) -> Result<String> {
         let pool = name::pool(self.top());
-        match self.zfs.guid(pool).await? {
-            Some(guid) => Ok(format!("{guid}:{}", self.top())),
-            None => check::existing_above(&self.zfs, pool).await,
-        }
+        let ask = || async {
+            match self.zfs.guid(pool).await? {
+                Some(guid) => Ok(format!("{guid}:{}", self.top())),
+                None => check::existing_above(&self.zfs, pool).await,
+            }
+        };
+        self.target.get_or_try_init(ask).await.cloned()
     }
 
     /// Gives every part its dataset, from the beginning.

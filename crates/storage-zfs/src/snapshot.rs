@@ -122,7 +122,7 @@ impl Stage for Snapshots {
             return Err(Error::failed(format!("zfs-snapshot was given {:?}", input.payload)));
         };
         let (parts, left_out) = self.planned(pieces, cx).await?.split(pieces);
-        let target = target(&parts, cx).await?;
+        let target = target(cx).await?;
         let features: Features = self.zfs.features().await?;
         let parts = take::take(&self.zfs, &features, parts, &target, cx).await?;
         let datasets = parts.iter().map(|part| (part.dataset.clone(), part.guid.clone())).collect();
@@ -148,11 +148,10 @@ impl Snapshots {
     }
 }
 
-/// For whom the snapshots are: the receiver's name, or the pipeline's where none is known.
-async fn target(parts: &[crate::layout::Part], cx: &StageCx) -> Result<String> {
-    let layout = Layout { parts: parts.to_vec() };
-    let wanted = crate::shared::unborn(&layout);
-    match cx.holdings(&wanted).await {
+/// For whom the snapshots are: the receiver's name, or the pipeline's where none is known. Nothing
+/// is asked about datasets, so that the quiesced source need not wait.
+async fn target(cx: &StageCx) -> Result<String> {
+    match cx.holdings(&[]).await {
         Ok(held) => Ok(held.target),
         Err(error) if error.class() == reseed_core::Class::Refused => Ok(format!("pipeline:{}", cx.pipeline())),
         Err(error) => Err(error),

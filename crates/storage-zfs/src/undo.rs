@@ -1,6 +1,6 @@
 //! How each act of this crate is taken back. Each of these is content with finding nothing to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reseed_core::undo::Undo;
@@ -91,10 +91,9 @@ impl Undo for DestroyDataset {
     }
 
     async fn undo(&self) -> Result<()> {
-        match self.zfs.guid(&self.name).await? {
-            None => return Ok(()),
-            guid if guid == self.spare => return Ok(()),
-            Some(_) => {}
+        self.zfs.received(&format!("{}@", self.name)).await?;
+        if self.spare.is_some() && self.zfs.guid(&self.name).await? == self.spare {
+            return Ok(());
         }
         if let Some(aside) = &self.promote {
             self.give_back(aside).await?;
@@ -132,17 +131,43 @@ impl Undo for RollBack {
         DEADLINE
     }
 
+    /// A receive that was ended may still be at work, and may yet succeed where it had got all of
+    /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet.
     async fn undo(&self) -> Result<()> {
+        self.zfs.received(&format!("{}@", self.dataset)).await?;
+        let begun = Instant::now();
+        loop {
+            let base = self.judge().await?;
+            self.zfs.rollback(&base).await?;
+            if self.newer().await?.1.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > DEADLINE / 2 {
+                return Err(Error::failed(format!("{} does not stay at {base}", self.dataset)));
+            }
+        }
+    }
+}
+
+impl RollBack {
+    /// The base's whole name, if nothing but what was received is newer.
+    async fn judge(&self) -> Result<String> {
+        let (base, newer) = self.newer().await?;
+        match newer.iter().find(|one| one.guid != self.received) {
+            Some(_) => Err(foreign(&newer)),
+            None => Ok(base),
+        }
+    }
+
+    /// The base's whole name, and the snapshots that are newer.
+    async fn newer(&self) -> Result<(String, Vec<Snapshot>)> {
         let snapshots = self.zfs.snapshots(&self.dataset).await?;
-        let snapshots: Vec<_> = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
+        let mut snapshots: Vec<_> = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
         let Some(at) = snapshots.iter().position(|snapshot| snapshot.guid == self.base) else {
             return Err(Error::failed(format!("{}@{} is gone", self.dataset, self.base_name)));
         };
-        match &snapshots[at + 1..] {
-            [] => Ok(()),
-            [one] if one.guid == self.received => Ok(self.zfs.rollback(&snapshots[at].name).await?),
-            newer => Err(foreign(newer)),
-        }
+        let newer = snapshots.split_off(at + 1);
+        Ok((snapshots.remove(at).name, newer))
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reseed_core::host::{Command, Host};
+use tokio::sync::OnceCell;
 
 pub(crate) use ask::Allowed;
 pub(crate) use error::ZfsError;
 
 use crate::name;
-use crate::parse::Said;
+use crate::parse::{Features, Said};
 
 /// How long something that is busy is waited for. A file system in user space lets go of a mount
 /// only some time after `zfs unmount` has returned.
@@ -26,12 +27,13 @@ type Result<T, E = ZfsError> = std::result::Result<T, E>;
 #[derive(Debug, Clone)]
 pub(crate) struct Zfs {
     host: Arc<dyn Host>,
+    features: Arc<OnceCell<Features>>,
 }
 
 impl Zfs {
     /// The program on this host.
     pub(crate) fn on(host: &Arc<dyn Host>) -> Self {
-        Self { host: Arc::clone(host) }
+        Self { host: Arc::clone(host), features: Arc::default() }
     }
 
     /// The host.
@@ -147,6 +149,16 @@ impl Zfs {
     /// Takes a dataset back to a snapshot and destroys the newer ones.
     pub(crate) async fn rollback(&self, snapshot: &str) -> Result<()> {
         self.patiently(&["rollback", "-r"], &[snapshot], &[]).await
+    }
+
+    /// Waits until no process receives into names that begin like this. One that was ended may
+    /// outlive its end: on another machine, or in the kernel.
+    pub(crate) async fn received(&self, prefix: &str) -> Result<()> {
+        let begun = Instant::now();
+        while self.is_receiving(prefix).await? && begun.elapsed() < 2 * PATIENCE {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// Puts a hold on a snapshot; `false` where this `zfs` or this user can't.

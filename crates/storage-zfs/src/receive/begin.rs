@@ -45,13 +45,10 @@ fn flags(features: &Features, pristine: bool) -> Vec<&'static str> {
 /// The pristine copy: its dataset is new, or stands exactly at the base.
 async fn beside(receiver: &Receiver, into: &str, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
     let zfs = &receiver.zfs;
-    checks::judge(zfs, dataset, header.from_guid.as_deref()).await?;
-    if let Some(base) = &header.from_guid {
-        let snapshots = zfs.snapshots(dataset).await?;
-        let at = snapshots.iter().find(|one| one.guid == *base && !one.is_bookmark());
-        let base_name = at.map(|one| one.short().to_owned()).unwrap_or_default();
-        let (received, base) = (header.part.guid.clone(), base.clone());
-        let _ = cx.arm(RollBack { zfs: zfs.clone(), dataset: dataset.to_owned(), base, base_name, received });
+    if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
+        let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
+        let (base, received) = (base.guid, header.part.guid.clone());
+        let _ = cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received });
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {

@@ -10,6 +10,7 @@ use crate::aside;
 use crate::check;
 use crate::mapping::Goal;
 use crate::name;
+use crate::parse::Snapshot;
 use crate::shared::{ReceivePlan, SendPlan, SourcePlan};
 use crate::zfs::Zfs;
 
@@ -24,8 +25,10 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
         check::existing_above(zfs, dataset).await?;
         let outgoing = cx.board().get::<SendPlan>();
         let outgoing = outgoing.as_ref().and_then(|plan| plan.0.iter().find(|one| one.dataset == part.dataset));
-        if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing) {
-            judge(zfs, dataset, outgoing.base.as_deref()).await?;
+        if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
+            && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
+        {
+            unmodified(zfs, dataset, &base).await?;
         }
         room(zfs, dataset, outgoing.and_then(|outgoing| outgoing.bytes)).await?;
     }
@@ -66,15 +69,16 @@ async fn differ(zfs: &Zfs, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
 }
 
 /// Refuses unless a pristine copy is new for a whole stream, and at the base for an increment.
-pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<()> {
+/// Gives the base.
+pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<Option<Snapshot>> {
     let Some(base) = base else {
         if !zfs.exists(dataset).await? {
-            return Ok(());
+            return Ok(None);
         }
         return Err(nothing_common(zfs, dataset).await?);
     };
     let snapshots = zfs.snapshots(dataset).await?;
-    let snapshots: Vec<_> = snapshots.iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
+    let snapshots: Vec<_> = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark()).collect();
     let Some(at) = snapshots.iter().position(|snapshot| snapshot.guid == base) else {
         return Err(Error::failed(format!("{dataset} does not hold the snapshot that the increment starts from")));
     };
@@ -83,13 +87,18 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         let error = Error::failed(format!("{} is newer than {name}, the newest that the source has too", newest.name));
         return Err(error.hint(format!("if the newer ones can go: `zfs rollback -r {name}`")));
     }
-    if is_modified(zfs, dataset).await {
-        let error = Error::failed(format!("{dataset} was written to since {name}"));
-        return Err(
-            error.hint(format!("if that can go: `zfs rollback {name}`, and then `zfs set readonly=on {dataset}`"))
-        );
+    Ok(Some(snapshots[at].clone()))
+}
+
+/// Refuses where a pristine copy was written to, where this `zfs` can tell. (Receiving tells it too.)
+async fn unmodified(zfs: &Zfs, dataset: &str, base: &Snapshot) -> Result<()> {
+    let written = zfs.properties(dataset, "written").await.unwrap_or_default().remove("written");
+    if !written.is_some_and(|written| written.value.parse::<u64>().is_ok_and(|bytes| bytes > 0)) {
+        return Ok(());
     }
-    Ok(())
+    let name = &base.name;
+    let error = Error::failed(format!("{dataset} was written to since {name}"));
+    Err(error.hint(format!("if that can go: `zfs rollback {name}`, and then `zfs set readonly=on {dataset}`")))
 }
 
 /// The refusal of a copy that no increment can be added to, with what makes way for a new one.
@@ -103,12 +112,6 @@ async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
     let error = Error::failed(format!("{dataset} on {} holds no snapshot that the source has too", zfs.host().name()));
     let tags = if commands.len() > 1 { " (`zfs holds` tells the tags)" } else { "" };
     Ok(error.hint(format!("if it can go, so that the whole is sent anew: `{}`{tags}", commands.join("; "))))
-}
-
-/// Whether a dataset differs from its newest snapshot, where this `zfs` can tell.
-async fn is_modified(zfs: &Zfs, dataset: &str) -> bool {
-    let written = zfs.properties(dataset, "written").await.unwrap_or_default().remove("written");
-    written.is_some_and(|written| written.value.parse::<u64>().is_ok_and(|bytes| bytes > 0))
 }
 
 /// Refuses where less is available than will come.

@@ -23,8 +23,12 @@ pub(crate) enum Allowed {
 }
 
 impl Zfs {
-    /// What this `zfs` can do.
+    /// What this `zfs` can do; asked once.
     pub(crate) async fn features(&self) -> Result<Features> {
+        self.features.get_or_try_init(|| self.ask_features()).await.copied()
+    }
+
+    async fn ask_features(&self) -> Result<Features> {
         // Without arguments it prints its usage and exits 2.
         let output = self.host.output(Self::command(&[], &[])?).await.map_err(ZfsError::Host)?;
         Ok(Features::read(&format!("{}\n{}", output.exit.stderr(), output.text())))
@@ -34,6 +38,15 @@ impl Zfs {
     pub(crate) async fn mounts(&self) -> Result<Mounts> {
         let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
         self.host.run(script).await.map(|text| Mounts::read(&text)).map_err(ZfsError::Host)
+    }
+
+    /// Whether a process on the host receives into a name that begins like this. The text to look
+    /// for comes by standard input, so that the looking is not found itself.
+    pub(super) async fn is_receiving(&self, prefix: &str) -> Result<bool> {
+        let script = r#"IFS= read -r name; export name; ps -A -o args= |
+awk '/zfs receive/ && index($0, " " ENVIRON["name"]) { found = 1 } END { exit !found }'"#;
+        let output = self.host.output_with(Command::script(script), format!("{prefix}\n").as_bytes()).await;
+        Ok(output.map_err(ZfsError::Host)?.exit.success())
     }
 
     /// A dataset and all under it, volumes too; empty where it is not there.
