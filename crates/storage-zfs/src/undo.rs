@@ -12,13 +12,16 @@ use crate::zfs::Zfs;
 /// Destroying and promoting may have to wait for the pool.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Destroys a snapshot that this run made, with `tree` also those of the same name below.
+/// Destroys a snapshot that this run made, with `tree` also those of the same name below, whether
+/// or not the topmost is still there.
 #[derive(Debug)]
 pub(crate) struct DestroySnapshot {
     /// Where.
     pub(crate) zfs: Zfs,
-    /// `dataset@snapshot`.
-    pub(crate) name: String,
+    /// The dataset.
+    pub(crate) dataset: String,
+    /// The snapshot's name without the dataset.
+    pub(crate) short: String,
     /// Whether those of datasets below were made too.
     pub(crate) tree: bool,
 }
@@ -26,11 +29,18 @@ pub(crate) struct DestroySnapshot {
 #[async_trait]
 impl Undo for DestroySnapshot {
     fn describe(&self) -> String {
-        format!("destroy the snapshot {} on {}", self.name, self.zfs.host().name())
+        let all = if self.tree { " and those below" } else { "" };
+        format!("destroy the snapshot {}@{}{all} on {}", self.dataset, self.short, self.zfs.host().name())
     }
 
     fn by_hand(&self) -> String {
-        format!("zfs destroy {}{}", if self.tree { "-r " } else { "" }, self.name)
+        let (dataset, short) = (&self.dataset, &self.short);
+        match self.tree {
+            true => {
+                format!("zfs list -H -o name -t snapshot -r {dataset} | grep '@{short}$' | xargs -n 1 zfs destroy")
+            }
+            false => format!("zfs destroy {dataset}@{short}"),
+        }
     }
 
     fn deadline(&self) -> Duration {
@@ -38,7 +48,14 @@ impl Undo for DestroySnapshot {
     }
 
     async fn undo(&self) -> Result<()> {
-        Ok(self.zfs.destroy(&self.name, self.tree).await?)
+        let datasets = match self.tree {
+            true => self.zfs.filesystems(&self.dataset).await?.into_iter().map(|one| one.name).collect(),
+            false => vec![self.dataset.clone()],
+        };
+        for dataset in datasets {
+            self.zfs.destroy(&format!("{dataset}@{}", self.short), false).await?;
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +116,40 @@ impl Undo for DestroyDataset {
             self.give_back(aside).await?;
         }
         Ok(self.zfs.destroy(&self.name, true).await?)
+    }
+}
+
+/// Unmounts datasets that this run mounted, before they are destroyed one by one: one may be mounted
+/// inside another that is not above it by name.
+#[derive(Debug)]
+pub(crate) struct Unmount {
+    /// Where.
+    pub(crate) zfs: Zfs,
+    /// Each dataset, and the identity of one that may bear its name and must not be touched; those
+    /// that others are mounted inside come first.
+    pub(crate) datasets: Vec<(String, Option<String>)>,
+}
+
+#[async_trait]
+impl Undo for Unmount {
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.datasets.iter().map(|(name, _)| name.as_str()).collect();
+        format!("unmount {} on {}", names.join(", "), self.zfs.host().name())
+    }
+
+    fn by_hand(&self) -> String {
+        let commands = self.datasets.iter().rev().map(|(name, _)| format!("zfs unmount {name}"));
+        commands.collect::<Vec<_>>().join("; ")
+    }
+
+    async fn undo(&self) -> Result<()> {
+        for (name, spare) in self.datasets.iter().rev() {
+            let now = self.zfs.guid(name).await?;
+            if now.is_some() && now != *spare {
+                self.zfs.unmount(name).await?;
+            }
+        }
+        Ok(())
     }
 }
 

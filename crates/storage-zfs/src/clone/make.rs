@@ -12,7 +12,7 @@ use crate::name;
 use crate::parse::below;
 use crate::place::{Naming, Origin};
 use crate::shared::Received;
-use crate::undo::{DestroyDataset, RemoveDirectory};
+use crate::undo::{DestroyDataset, RemoveDirectory, Unmount};
 use crate::zfs::Zfs;
 
 /// Where copies are mounted until the switch, each run in a directory of its own.
@@ -52,7 +52,9 @@ impl Copies {
 
     /// Mounts what is not mounted since it was made. Where one that was made earlier is mounted
     /// inside a later one, which hides it, all are mounted anew.
-    async fn mount_all(&self) -> Result<()> {
+    async fn mount_all(&self, cx: &StageCx) -> Result<()> {
+        let named = self.by_depth().into_iter().map(|index| (self.copies[index].name.clone(), None));
+        let _ = cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() });
         let hidden = |(index, mirror): (usize, &Mirror)| {
             self.mirrors[index + 1..].iter().any(|later| below(&mirror.copy, &later.copy).is_some())
         };
@@ -101,7 +103,7 @@ pub(super) async fn make(received: &Received, naming: &Naming, cx: &StageCx) -> 
     let empty: Vec<_> = sources.iter().map(|source| source.snapshot.is_none()).collect();
     let copies = sources.into_iter().map(|source| source.copy).collect();
     let copies = Copies { zfs, naming: naming.clone(), copies, mirrors, directory, seating };
-    copies.mount_all().await?;
+    copies.mount_all(cx).await?;
     for (mirror, _) in copies.mirrors.iter().zip(empty).filter(|(_, empty)| *empty) {
         fresh::furnish(&copies.zfs, mirror, &copies.mirrors, cx).await?;
     }

@@ -14,7 +14,7 @@ use super::seats::Seating;
 use crate::aside;
 use crate::fresh;
 use crate::name;
-use crate::undo::{DestroyDataset, RemoveDirectory};
+use crate::undo::{DestroyDataset, RemoveDirectory, Unmount};
 
 #[async_trait]
 impl Volume for Copies {
@@ -76,6 +76,8 @@ impl Copies {
         }
         let mut order: Vec<_> = (0..seating.slots.len()).collect();
         order.sort_by_key(|index| seating.slots[*index].mountpoint.len());
+        let named = order.iter().map(|index| (seating.slots[*index].name.clone(), seating.seats[*index].live.clone()));
+        let _ = cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() });
         for index in order {
             self.mount(index, seating).await?;
         }

@@ -12,8 +12,7 @@ use crate::fresh::{self, Mirror};
 use crate::mapping::Goal;
 use crate::prune::Prune;
 use crate::shared::Received;
-use crate::undo::DestroyDataset;
-use crate::zfs::Zfs;
+use crate::undo::{DestroyDataset, Unmount};
 
 /// Marks what was received, and makes a volume of it.
 pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
@@ -80,7 +79,7 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
         zfs.unmount(dataset).await?;
         succeed(receiver, dataset, cx).await?;
     }
-    mount(zfs, &received).await?;
+    mount(receiver, &received, cx).await?;
     let mirrors = mirrors(receiver, &received).await?;
     for (left, _) in &received.left_out {
         if let Some(empty) = mirrors.iter().find(|mirror| mirror.source == left.mountpoint) {
@@ -94,7 +93,8 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
 }
 
 /// Mounts all, those that others are mounted inside first.
-async fn mount(zfs: &Zfs, received: &Received) -> Result<()> {
+async fn mount(receiver: &Receiver, received: &Received, cx: &StageCx) -> Result<()> {
+    let zfs = &receiver.zfs;
     let parts = received.parts.iter().map(|(_, dataset)| dataset);
     let mut paths = vec![];
     for dataset in parts.chain(received.left_out.iter().map(|(_, dataset)| dataset)) {
@@ -102,6 +102,12 @@ async fn mount(zfs: &Zfs, received: &Received) -> Result<()> {
         paths.push((path.len(), dataset));
     }
     paths.sort();
+    let mut named = vec![];
+    for (_, dataset) in &paths {
+        let live = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
+        named.push(((*dataset).clone(), live));
+    }
+    let _ = cx.arm(Unmount { zfs: zfs.clone(), datasets: named });
     for (_, dataset) in paths {
         zfs.mount(dataset).await?;
     }
