@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reseed_core::item::Place;
+use reseed_core::item::{LeftOut, Place, SnapshotPart};
 
 use crate::name;
 use crate::parse::{Mounts, below};
@@ -16,6 +16,18 @@ pub(crate) struct Origin {
     pub(crate) mountpoint: String,
     /// Whether it holds the first piece.
     pub(crate) main: bool,
+}
+
+impl Origin {
+    /// The dataset of a part.
+    pub(crate) fn of(part: &SnapshotPart) -> Self {
+        Self { dataset: part.dataset.clone(), mountpoint: part.mountpoint.clone(), main: part.main }
+    }
+
+    /// A dataset whose content stayed behind.
+    pub(crate) fn empty(left: &LeftOut) -> Self {
+        Self { dataset: left.dataset.clone(), mountpoint: left.mountpoint.clone(), main: false }
+    }
 }
 
 /// Where a copy goes.
@@ -123,6 +135,11 @@ impl Naming {
         let unnamed = || Misplaced::Unnamed(path.to_owned(), origin.dataset.clone(), origin.main);
         mapped.or_else(main).or_else(above).ok_or_else(unnamed)
     }
+}
+
+/// Where each copy is mounted, so that every directory in it comes to its place.
+pub(crate) fn mountpoints(all: &[Origin], places: &[Place]) -> Result<Vec<String>, Misplaced> {
+    all.iter().map(|origin| mountpoint(origin, all, places)).collect()
 }
 
 /// Where a copy is mounted, so that each directory in it comes to its place.

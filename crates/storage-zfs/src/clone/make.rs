@@ -5,7 +5,6 @@ use reseed_core::host::Command;
 use reseed_core::item::Places;
 use reseed_core::stage::StageCx;
 
-use super::plan;
 use super::seats::Seating;
 use crate::fresh::{self, Mirror};
 use crate::name;
@@ -149,10 +148,10 @@ impl Source {
 fn sources(received: &Received, run: &str) -> Vec<Source> {
     let parts = received.parts.iter().map(|(part, dataset)| {
         let snapshot = Some(format!("{dataset}@{}", part.snapshot));
-        (plan::origin(&part.dataset, &part.mountpoint, part.main), dataset, snapshot)
+        (Origin::of(part), dataset, snapshot)
     });
     let left = received.left_out.iter();
-    let left = left.map(|(left, dataset)| (plan::origin(&left.dataset, &left.mountpoint, false), dataset, None));
+    let left = left.map(|(left, dataset)| (Origin::empty(left), dataset, None));
     let mut named: Vec<(String, String)> = vec![];
     let sources = parts.chain(left).map(|(origin, dataset, snapshot)| {
         let name = beside(dataset, &named, run);

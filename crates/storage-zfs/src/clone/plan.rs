@@ -19,8 +19,7 @@ pub(super) async fn check(cloner: &Cloner, cx: &CheckCx) -> Result<()> {
     same_host(cloner, zfs).await?;
     check::may_mount(zfs).await?;
     let Some(places) = cx.board().get::<Places>() else { return Ok(()) };
-    let origins: Vec<_> =
-        plan.datasets.iter().map(|(part, _)| origin(&part.dataset, &part.mountpoint, part.main)).collect();
+    let origins: Vec<_> = plan.datasets.iter().map(|(part, _)| Origin::of(part)).collect();
     let mounts = zfs.mounts().await?;
     let slots = cloner.naming.slots(&origins, &places.0, &mounts).map_err(|why| refuse(&why))?;
     for ((_, received), slot) in plan.datasets.iter().zip(&slots) {
@@ -34,10 +33,6 @@ pub(super) async fn check(cloner: &Cloner, cx: &CheckCx) -> Result<()> {
         }
     }
     nothing_else(zfs, &slots).await
-}
-
-pub(super) fn origin(dataset: &str, mountpoint: &str, main: bool) -> Origin {
-    Origin { dataset: dataset.to_owned(), mountpoint: mountpoint.to_owned(), main }
 }
 
 /// A refusal; while running, the engine and not its class says that it failed.

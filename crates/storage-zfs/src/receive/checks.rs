@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reseed_core::item::Places;
 use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
@@ -11,6 +12,7 @@ use crate::check;
 use crate::mapping::Goal;
 use crate::name;
 use crate::parse::Snapshot;
+use crate::place::{self, Misplaced, Origin};
 use crate::shared::{ReceivePlan, SendPlan, SourcePlan};
 use crate::zfs::Zfs;
 
@@ -35,6 +37,36 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     if let Goal::Over(_) = &receiver.goal {
         check::may_mount(zfs).await?;
         replaced(receiver, &plan, cx).await?;
+        placed(zfs, &plan, cx).await?;
+    }
+    Ok(())
+}
+
+/// In place: refuses where a live dataset is not mounted where its copy belongs.
+async fn placed(zfs: &Zfs, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
+    let Some(places) = cx.board().get::<Places>() else { return Ok(()) };
+    let origins: Vec<_> = plan.datasets.iter().map(|(part, _)| Origin::of(part)).collect();
+    let refuse = |why: Misplaced| Error::refused(why.to_string()).hint(why.hint());
+    let wanted = place::mountpoints(&origins, &places.0).map_err(refuse)?;
+    let mounts = zfs.mounts().await?;
+    for ((_, dataset), wanted) in plan.datasets.iter().zip(wanted) {
+        let host = zfs.host().name();
+        match mounts.path_of(dataset) {
+            Some(path) if path == wanted => {}
+            Some(path) => {
+                let error = Error::refused(format!("{dataset} on {host} is mounted at {path}, not at {wanted}"));
+                return Err(error.hint(format!("see what is there, and say so in `over` or `map`: `df {wanted}`")));
+            }
+            None if zfs.exists(dataset).await? => {
+                let error = Error::refused(format!("{dataset} on {host} is not mounted"));
+                return Err(error.hint(format!("zfs set mountpoint={wanted} {dataset}; zfs mount {dataset}")));
+            }
+            None if mounts.at(&wanted).is_some() || !check::is_free(zfs, &wanted).await? => {
+                let error = Error::refused(format!("{wanted} on {host} is taken, but not by {dataset}"));
+                return Err(error.hint(format!("see what is there, and say so in `over` or `map`: `df {wanted}`")));
+            }
+            None => {}
+        }
     }
     Ok(())
 }

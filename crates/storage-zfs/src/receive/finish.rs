@@ -1,8 +1,9 @@
 //! What is done when every stream has been received.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reseed_core::item::{LeftOut, StreamHeader, Volume};
+use reseed_core::item::{LeftOut, Places, StreamHeader, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
 
@@ -10,6 +11,7 @@ use super::Receiver;
 use super::volume::{InPlace, Pristine};
 use crate::fresh::{self, Mirror};
 use crate::mapping::Goal;
+use crate::place::{self, Misplaced, Origin};
 use crate::prune::Prune;
 use crate::shared::Received;
 use crate::undo::{DestroyDataset, Unmount};
@@ -69,15 +71,16 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
     for (_, dataset) in received.parts.iter().rev() {
         zfs.unmount(dataset).await?;
     }
+    let wanted = wanted(&received, cx)?;
     for (_, dataset) in &received.parts {
-        succeed(receiver, dataset, cx).await?;
+        succeed(receiver, dataset, wanted.get(dataset), cx).await?;
     }
     for (_, dataset) in &received.left_out {
         let spare = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
         let _ = cx.arm(DestroyDataset { spare, ..DestroyDataset::new(zfs, dataset) });
         zfs.create(dataset, &[("canmount".to_owned(), "noauto".to_owned())]).await?;
         zfs.unmount(dataset).await?;
-        succeed(receiver, dataset, cx).await?;
+        succeed(receiver, dataset, wanted.get(dataset), cx).await?;
     }
     mount(receiver, &received, cx).await?;
     let mirrors = mirrors(receiver, &received).await?;
@@ -114,8 +117,19 @@ async fn mount(receiver: &Receiver, received: &Received, cx: &StageCx) -> Result
     Ok(())
 }
 
-/// Gives a dataset its predecessor's properties.
-async fn succeed(receiver: &Receiver, dataset: &str, cx: &StageCx) -> Result<()> {
+/// Where each dataset is to be mounted, as far as the places are known.
+fn wanted(received: &Received, cx: &StageCx) -> Result<BTreeMap<String, String>> {
+    let Some(places) = cx.board().get::<Places>() else { return Ok(BTreeMap::new()) };
+    let parts = received.parts.iter().map(|(part, dataset)| (Origin::of(part), dataset));
+    let left = received.left_out.iter().map(|(left, dataset)| (Origin::empty(left), dataset));
+    let (origins, datasets): (Vec<_>, Vec<_>) = parts.chain(left).unzip();
+    let failed = |why: Misplaced| Error::failed(why.to_string()).hint(why.hint());
+    let mountpoints = place::mountpoints(&origins, &places.0).map_err(failed)?;
+    Ok(datasets.into_iter().cloned().zip(mountpoints).collect())
+}
+
+/// Gives a dataset its predecessor's properties; where it has none, its mount point.
+async fn succeed(receiver: &Receiver, dataset: &str, wanted: Option<&String>, cx: &StageCx) -> Result<()> {
     let zfs = &receiver.zfs;
     let mut canmount = "on".to_owned();
     if let Some(live) = receiver.stepped(dataset) {
@@ -131,6 +145,11 @@ async fn succeed(receiver: &Receiver, dataset: &str, cx: &StageCx) -> Result<()>
         }
         if let Some(was) = live.tree.iter().find(|was| was.name == dataset) {
             canmount.clone_from(&was.canmount);
+        }
+    } else if let Some(wanted) = wanted {
+        let has = zfs.properties(dataset, "mountpoint").await?.remove("mountpoint").unwrap_or_default();
+        if has.value != *wanted {
+            zfs.set(dataset, "mountpoint", wanted).await?;
         }
     }
     Ok(zfs.set(dataset, "canmount", &canmount).await?)
