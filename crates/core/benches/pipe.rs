@@ -48,7 +48,7 @@ async fn by_engine(host: &dyn Host, work: &Work, bytes: &str) -> Result<Duration
     let stream = open(host, &work.source.clone().arg(bytes).into()).await?;
     let stream = Metered::boxed(stream, Arc::new(Meter::default()));
     let sink = host.spawn(&Job::from(work.sink.clone())).await?;
-    drain(stream, sink, &Meter::default()).await?;
+    drain(stream, sink, &Arc::default()).await?;
     Ok(begun.elapsed())
 }
 

@@ -6,6 +6,8 @@ mod files;
 mod local;
 mod pipe;
 mod process;
+#[cfg(target_os = "linux")]
+mod pump;
 
 use std::fmt::Debug;
 

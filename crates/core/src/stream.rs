@@ -1,5 +1,6 @@
 //! Lazy byte streams: the sink pulls, so back-pressure comes free.
 
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::net::unix::pipe::Sender;
 
 use crate::{Error, Result};
 
@@ -24,30 +24,37 @@ pub trait ByteStream: Send {
     /// The next bytes, `None` at the clean end.
     async fn next(&mut self) -> Result<Option<Bytes>>;
 
-    /// Moves the next bytes into a pipe without bringing them into this process's memory. Only a
-    /// stream whose bytes lie in a pipe, and which need not see them, can do it; every other one
-    /// leaves this as it is. [`Spliced::End`] means what `Ok(None)` means.
-    async fn splice(&mut self, _to: &Sender) -> Result<Spliced> {
-        Ok(Spliced::Unable)
+    /// The pipe in which the stream's bytes lie, for one who can move them without this process's
+    /// memory. Only a stream that need not see its bytes gives it, and only one that was not pulled
+    /// yet; every other one leaves this as it is. Whoever takes it moves every byte to the pipe's end
+    /// and then calls `next` for the verdict: `Ok(None)`, or how the stream failed.
+    ///
+    /// # Errors
+    /// As `next`, when the stream must be opened first and can't be.
+    async fn tap(&mut self) -> Result<Option<Tap>> {
+        Ok(None)
     }
 }
 
-/// What one step of [`ByteStream::splice`] came to.
+/// A pipe with a stream's bytes, and who wants to know how many they are.
 #[derive(Debug)]
-pub enum Spliced {
-    /// Nothing was moved, and nothing ever will be: pull the stream by `next`.
-    Unable,
-    /// Bytes were moved.
-    Moved {
-        /// How many.
-        bytes: u64,
-        /// How long the pipe's reader was waited for.
-        sink_wait: Duration,
-    },
-    /// The clean end.
-    End,
-    /// The pipe takes no more.
-    Refused(std::io::Error),
+pub struct Tap {
+    /// The end to read from.
+    pub pipe: OwnedFd,
+    /// What counts the bytes on their way.
+    pub meters: Vec<Arc<Meter>>,
+}
+
+impl Tap {
+    /// Tells every meter that so many bytes have passed.
+    pub fn add(&self, bytes: u64) {
+        self.meters.iter().for_each(|meter| meter.add(bytes));
+    }
+
+    /// Tells every meter how long the pipe was waited for.
+    pub fn add_wait(&self, waited: Duration) {
+        self.meters.iter().for_each(|meter| meter.add_wait(waited.as_nanos() as u64));
+    }
 }
 
 /// A stream behind a pointer.
@@ -107,16 +114,12 @@ impl ByteStream for Metered {
         item
     }
 
-    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
-        let asked = Instant::now();
-        let moved = self.inner.splice(to).await;
-        let mut waited = asked.elapsed();
-        if let Ok(Spliced::Moved { bytes, sink_wait }) = &moved {
-            self.meter.add(*bytes);
-            waited = waited.saturating_sub(*sink_wait);
-        }
-        self.meter.add_wait(waited.as_nanos() as u64);
-        moved
+    async fn tap(&mut self) -> Result<Option<Tap>> {
+        let tap = self.inner.tap().await?;
+        Ok(tap.map(|mut tap| {
+            tap.meters.push(Arc::clone(&self.meter));
+            tap
+        }))
     }
 }
 
@@ -151,8 +154,8 @@ impl ByteStream for Deferred {
         self.opened().await?.next().await
     }
 
-    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
-        self.opened().await?.splice(to).await
+    async fn tap(&mut self) -> Result<Option<Tap>> {
+        self.opened().await?.tap().await
     }
 }
 

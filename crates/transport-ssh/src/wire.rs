@@ -13,10 +13,11 @@ mod args;
 mod ends;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use reseed_core::codec::{Framed, frame};
 use reseed_core::host::{Host, Job, LocalConfig, LocalHost, drain, open};
-use reseed_core::stream::{BoxStream, Chunks, Meter};
+use reseed_core::stream::{BoxStream, Chunks};
 use reseed_core::{Error, Result};
 
 use self::args::Call;
@@ -58,7 +59,7 @@ async fn run(call: Call) -> Result<()> {
             let host = LocalHost::new("the receiving machine", &LocalConfig::default());
             let stream = codecs.iter().rev().fold(ends::Input::boxed()?, |stream, codec| codec.decode(stream));
             let process = host.spawn(&job).await?;
-            drain(Framed::boxed(stream), process, &Meter::default()).await
+            drain(Framed::boxed(stream), process, &Arc::default()).await
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Far, alive, eventually, located};
 use reseed_core::host::{Command, Host, Job, drain, open};
-use reseed_core::stream::{Chunks, Meter, collect};
+use reseed_core::stream::{Chunks, collect};
 use reseed_core::{Class, Error};
 use reseed_lab::Tool;
 use reseed_transport_ssh::SshHost;
@@ -108,7 +110,7 @@ async fn a_failing_stream_is_the_error_and_the_next_command_works() {
     let host = far.host();
     let process = host.spawn(&Command::script("cat >/dev/null").into()).await.unwrap();
     let stream = Chunks::failing(vec!["abc".into()], Error::failed("the sender died"));
-    let error = drain(Box::new(stream), process, &Meter::default()).await.unwrap_err();
+    let error = drain(Box::new(stream), process, &Arc::default()).await.unwrap_err();
     assert_eq!(error.chain(), "the sender died");
     let host: &dyn Host = &host;
     assert_eq!(host.run(id()).await.unwrap().trim(), "root");

@@ -1,11 +1,12 @@
 //! Feeding a stream to a process.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
 use super::{Inlet, Outlet, Process};
-use crate::stream::{BoxStream, ByteStream, Meter, Spliced};
+use crate::stream::{BoxStream, ByteStream, Meter};
 use crate::{Error, Result};
 
 /// How long a process that was ended may take before its input is closed all the same.
@@ -27,7 +28,7 @@ enum Fed {
 /// # Errors
 /// The cause of two broken ends: when the stream fails, its error, and the process is ended without
 /// ever seeing an end of its input; when the process fails, what it said.
-pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Meter) -> Result<()> {
+pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Arc<Meter>) -> Result<()> {
     let Some(mut stdin) = process.stdin.take() else {
         return Err(Error::failed("the process has no standard input"));
     };
@@ -53,9 +54,10 @@ pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Meter) -
     }
 }
 
-async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Meter) -> Fed {
-    if let Some(fed) = feed_by_splice(stream, stdin, meter).await {
-        return fed;
+async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Arc<Meter>) -> Fed {
+    #[cfg(target_os = "linux")]
+    if let Some(early) = feed_by_pump(stream, stdin, meter).await {
+        return early;
     }
     loop {
         let bytes = match stream.next().await {
@@ -73,20 +75,23 @@ async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Meter)
     }
 }
 
-/// From pipe to pipe, where both ends are pipes and nothing on the way needs the bytes.
-async fn feed_by_splice(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Meter) -> Option<Fed> {
-    let pipe = stdin.as_pipe()?;
-    loop {
-        match stream.splice(pipe).await {
-            Ok(Spliced::Moved { bytes, sink_wait }) => {
-                meter.add(bytes);
-                meter.add_wait(sink_wait.as_nanos() as u64);
-            }
-            Ok(Spliced::Unable) => return None,
-            Ok(Spliced::End) => return Some(Fed::Whole),
-            Ok(Spliced::Refused(error)) => return Some(Fed::Refused(error)),
-            Err(error) => return Some(Fed::Cut(error)),
-        }
+/// From pipe to pipe, where both ends are pipes and nothing on the way needs the bytes. `None` leaves
+/// the rest, which may be only the verdict, to be pulled.
+#[cfg(target_os = "linux")]
+async fn feed_by_pump(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Arc<Meter>) -> Option<Fed> {
+    use super::pump::{Pumped, pump};
+    use std::os::fd::AsFd;
+
+    // Without a second handle of the pipe it goes the long way.
+    let to = stdin.as_pipe()?.as_fd().try_clone_to_owned().ok()?;
+    let tap = match stream.tap().await {
+        Ok(tap) => tap?,
+        Err(error) => return Some(Fed::Cut(error)),
+    };
+    match pump(tap, to, Arc::clone(meter)).await {
+        Ok(Pumped::All) => None,
+        Ok(Pumped::Refused(error)) => Some(Fed::Refused(error)),
+        Ok(Pumped::Unreadable(error)) | Err(error) => Some(Fed::Cut(error.into())),
     }
 }
 

@@ -224,9 +224,11 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::host::{Command, drain, open};
-    use crate::stream::{Chunks, Meter, collect};
+    use crate::stream::{Chunks, collect};
 
     fn host() -> LocalHost {
         LocalHost::new("local", &LocalConfig::default())
@@ -252,7 +254,7 @@ mod tests {
         let receive = Command::script(r#"cat >/dev/null && touch "$1""#).arg(marker.to_str().unwrap());
         let process = host().spawn(&receive.into()).await.unwrap();
         let stream = Chunks::failing(vec!["abc".into()], Error::failed("the sender died"));
-        let error = drain(Box::new(stream), process, &Meter::default()).await.unwrap_err();
+        let error = drain(Box::new(stream), process, &Arc::default()).await.unwrap_err();
         assert_eq!(error.chain(), "the sender died");
         assert!(!marker.exists());
     }
@@ -262,7 +264,7 @@ mod tests {
         let receive = Command::script("echo 'no space left' >&2; exit 1");
         let process = host().spawn(&receive.into()).await.unwrap();
         let stream = Box::new(Chunks::new(vec![vec![0; 4 << 20].into(); 4]));
-        let error = drain(stream, process, &Meter::default()).await.unwrap_err();
+        let error = drain(stream, process, &Arc::default()).await.unwrap_err();
         assert!(error.chain().contains("no space left"), "{}", error.chain());
     }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe::Sender;
 
-use super::{Host, Inlet, Job, Outlet, pipe};
-use crate::stream::{BoxStream, ByteStream, Spliced};
+use super::{Host, Inlet, Job, Outlet};
+#[cfg(target_os = "linux")]
+use crate::stream::Tap;
+use crate::stream::{BoxStream, ByteStream};
 use crate::{Error, Result};
 
 /// Bytes that one read asks for.
@@ -197,11 +198,10 @@ impl ByteStream for ProcessStream {
         self.ended().await.map(|()| None)
     }
 
-    async fn splice(&mut self, to: &Sender) -> Result<Spliced> {
-        let Some(from) = self.stdout.as_ref().and_then(|stdout| stdout.as_pipe()) else { return Ok(Spliced::Unable) };
-        match pipe::splice(from, to).await {
-            Ok(Spliced::End) => self.ended().await.map(|()| Spliced::End),
-            step => step.map_err(|e| self.unreadable(e)),
-        }
+    #[cfg(target_os = "linux")]
+    async fn tap(&mut self) -> Result<Option<Tap>> {
+        use std::os::fd::AsFd;
+        let Some(pipe) = self.stdout.as_ref().and_then(|stdout| stdout.as_pipe()) else { return Ok(None) };
+        Ok(Some(Tap { pipe: pipe.as_fd().try_clone_to_owned()?, meters: vec![] }))
     }
 }
