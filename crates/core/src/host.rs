@@ -1,6 +1,7 @@
 //! Machines: every command of every stage runs through a [`Host`].
 
 mod command;
+mod departing;
 mod drain;
 mod files;
 mod local;
@@ -14,6 +15,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 pub use command::{Become, Command, Job, shell_quote};
+pub use departing::{Departing, OnDrop};
 pub use drain::drain;
 pub use files::{FileAttributes, Files};
 pub use local::{LocalConfig, LocalHost, spawn_local};
@@ -29,9 +31,10 @@ use crate::{Error, Result};
 ///   each argument; data is never spliced into a shell's script.
 /// - A job's commands are connected by pipes on the machine itself, and every exit status of the
 ///   job is reported, not just the last one.
-/// - A process whose handle is dropped is ended; its end is not awaited. On another machine it may
-///   outlive the connection until it next reads or writes, and may see its input end: what must
-///   not take a cut stream for a whole one needs an end of its own in the stream.
+/// - A process whose handle is dropped is ended, or left to finish where its commands say so
+///   ([`Command::to_its_end`]); the next command on the host starts only when it is gone. On another
+///   machine it may see its input end first: what must not take a cut stream for a whole one needs
+///   an end of its own in the stream.
 /// - A connection that broke is made anew by the next call, so that an undo can reach the machine.
 #[async_trait]
 pub trait Host: Debug + Send + Sync {

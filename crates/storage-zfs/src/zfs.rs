@@ -51,7 +51,7 @@ impl Zfs {
 
     /// Runs a command and gives what it printed.
     pub(crate) async fn run(&self, flags: &[&str], names: &[&str]) -> Result<String> {
-        let command = Self::command(flags, names)?;
+        let command = Self::command(flags, names)?.to_its_end();
         let shown = command.to_string();
         let output = self.host.output(command).await.map_err(ZfsError::Host)?;
         if output.exit.success() {

@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::OnDrop;
+
 /// How a host runs what needs root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -35,12 +37,20 @@ pub struct Command {
     run_as: RunAs,
     within: Vec<Command>,
     title: Option<&'static str>,
+    on_drop: OnDrop,
 }
 
 impl Command {
     /// A program by name or path.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new(), title: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            run_as: RunAs::Login,
+            within: Vec::new(),
+            title: None,
+            on_drop: OnDrop::End,
+        }
     }
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
@@ -51,6 +61,13 @@ impl Command {
     /// What a script is called where commands are shown, in place of its text.
     pub fn titled(mut self, title: &'static str) -> Self {
         self.title = Some(title);
+        self
+    }
+
+    /// Makes this a short act that must not be cut in half: when its process is dropped, it is left
+    /// to finish.
+    pub fn to_its_end(mut self) -> Self {
+        self.on_drop = OnDrop::Finish;
         self
     }
 
@@ -174,6 +191,12 @@ impl Job {
     /// The commands in order.
     pub fn steps(&self) -> &[Command] {
         &self.steps
+    }
+
+    /// What becomes of the job when its handle is dropped: it is left to finish if each command is.
+    pub fn on_drop(&self) -> OnDrop {
+        let finish = self.steps.iter().all(|step| step.on_drop == OnDrop::Finish);
+        if finish { OnDrop::Finish } else { OnDrop::End }
     }
 
     /// The job with one more command at its end.
