@@ -40,6 +40,7 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
 }
 
 async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Surveyed> {
+    cx.note(format!("the server is reached {}", session.reached().await?));
     let server = Server::read(session).await?;
     let layout = find_layout(cluster, &server, wal_directory, cx).await?;
     for (name, bytes) in slot::abandoned(session).await?.into_iter().filter(|(_, bytes)| *bytes >= WORTH) {

@@ -1,6 +1,7 @@
 //! A storage of plain directories, so that the stages of the standby can be tried without any file
 //! system of their own: a snapshot is a `cp` inside backup mode, a switch is a `mv`.
 
+pub mod certificates;
 pub mod pair;
 
 use std::path::Path;
@@ -249,6 +250,14 @@ impl Ran {
     pub fn said(&self, text: &str) -> bool {
         self.said.iter().any(|line| line.contains(text))
     }
+}
+
+/// Surveys and checks a pipeline file: what was noted, or every refusal.
+pub async fn check(text: &str) -> std::result::Result<Vec<String>, Vec<Error>> {
+    let loaded = load(text, &Default::default()).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
+    let listener = Arc::new(Listener::default());
+    Engine::new(loaded.pipeline).observe(listener.clone()).check().await?;
+    Ok(std::mem::take(&mut *listener.0.lock().unwrap()))
 }
 
 /// Runs a pipeline file, and cancels it so long after `cancel_at` was said.
