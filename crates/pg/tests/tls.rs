@@ -126,7 +126,11 @@ async fn a_certificate_lets_a_client_in() {
     pair.refuses(&full, "valid client certificate", "sslcert=").await;
     pair.refuses(&shown(other.issue("replicator", &[], "root")), "the server breaks TLS off", "sslcert=").await;
     let (certificate, key) = ours.issue("replicator", &[], "root");
-    pair.reaches(&shown((certificate.clone(), key.clone())), "over TLSv1.3").await;
+    let mine = shown((certificate.clone(), key.clone()));
+    pair.refuses(&mine, &format!("needs {key}, which the user postgres on local may not read"), "put it there").await;
+    let (_, theirs) = ours.issue("copy", &[], "postgres");
+    std::fs::copy(&key, &theirs).unwrap();
+    pair.reaches(&shown((certificate.clone(), theirs)), "over TLSv1.3").await;
     let open = put(&pair.lab, "open.key", &std::fs::read_to_string(&key).unwrap(), "root", 0o644);
     pair.refuses(&shown((certificate.clone(), open)), "others may read the key", "chmod 600").await;
     let (_, of_another) = ours.issue("another", &[], "root");

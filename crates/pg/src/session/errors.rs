@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::dial::{CONNECT, Failed};
 use super::endpoint::Endpoint;
-use super::tls::{self, Way};
+use super::tls::{self, Mode, Way};
 
 /// A connection that was not made.
 pub(super) fn connecting(endpoint: &Endpoint, failed: Failed) -> Error {
@@ -113,7 +113,8 @@ fn hint(endpoint: &Endpoint, code: Option<&SqlState>) -> String {
             true => format!("add to pg_hba.conf: `local {dbname} {user} peer`, then `SELECT pg_reload_conf()`"),
             false => format!(
                 "add to pg_hba.conf: `host {dbname},replication {user} ADDRESS/32 scram-sha-256`, with the address \
-                 of this machine, then `SELECT pg_reload_conf()`"
+                 of this machine, then `SELECT pg_reload_conf()`{}",
+                or_by_tls(endpoint)
             ),
         },
         Some(code) if *code == SqlState::INVALID_PASSWORD => {
@@ -130,6 +131,17 @@ fn hint(endpoint: &Endpoint, code: Option<&SqlState>) -> String {
         }
         Some(_) => by_hand(endpoint),
         None => unreachable(endpoint),
+    }
+}
+
+/// What may be missing instead of a line in pg_hba.conf.
+fn or_by_tls(endpoint: &Endpoint) -> &'static str {
+    match endpoint.mode() {
+        Mode::Disable => "; or, if there is a line with `hostssl`: sslmode=require",
+        mode if mode >= Mode::Require && endpoint.get("sslcert").is_empty() => {
+            "; or, if the server asks for a certificate: sslcert=/path sslkey=/path"
+        }
+        _ => "",
     }
 }
 

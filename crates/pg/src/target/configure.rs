@@ -1,6 +1,7 @@
 //! The stage `pg-configure`: makes a received copy a standby, before anything stops.
 
 mod config;
+mod credentials;
 mod kept;
 mod settings;
 
@@ -92,7 +93,8 @@ impl Stage for Configure {
         let server = server(&standby)?;
         self.user_exists(server).await?;
         apart(&standby, &source, cx).await?;
-        settings::upstream(self, &source, standby.old.as_ref())?;
+        let upstream = settings::upstream(self, &source, standby.old.as_ref())?;
+        credentials::readable(&upstream, server).await?;
         settings::high_enough(&self.settings, &source)?;
         self.kept_settings_high_enough(&standby, server, &source).await
     }

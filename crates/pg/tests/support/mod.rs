@@ -1,6 +1,8 @@
 //! A storage of plain directories, so that the stages of the standby can be tried without any file
 //! system of their own: a snapshot is a `cp` inside backup mode, a switch is a `mv`.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 pub mod certificates;
 pub mod pair;
 
