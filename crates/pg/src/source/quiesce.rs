@@ -138,19 +138,22 @@ impl Stage for Quiesce {
 }
 
 fn surveyed(cx: &CheckCx) -> Result<Arc<Surveyed>> {
-    cx.board().get::<Surveyed>().ok_or_else(|| Error::failed("the source was not surveyed"))
+    cx.board().need(|| Error::failed("the source was not surveyed"))
 }
 
 impl Quiesce {
     /// Chooses the mode and says why.
     fn choose(&self, surveyed: &Surveyed, cx: &CheckCx) -> Result<Choice> {
+        let told = cx.board().get::<Coverage>();
         let unknown = || Coverage { atomic: false, reason: "the storage does not say".into(), separate: vec![] };
-        let coverage = cx.board().get::<Coverage>().map_or_else(unknown, |coverage| (*coverage).clone());
+        let coverage = told.as_deref().cloned().unwrap_or_else(unknown);
         let wal_separate = coverage.separate.iter().any(|role| role == layout::WAL);
         let obstacle = requirements::backup_obstacle(&surveyed.server);
         let Coverage { atomic, reason, .. } = &coverage;
         let situation = Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
-        let choice = mode::choose(&situation)?;
+        // Where the storage could not be asked, a refusal for want of its answer is no news.
+        let choice =
+            mode::choose(&situation).map_err(|error| if told.is_some() { error } else { error.follow_up() })?;
         cx.note(self.explain(choice, &situation));
         if choice.mode == Mode::Atomic && !surveyed.server.role.checkpoint {
             cx.note(format!("the role {} may not CHECKPOINT: the standby replays more", surveyed.server.role.name));

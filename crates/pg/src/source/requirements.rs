@@ -74,7 +74,8 @@ pub(super) fn merged(mut refusals: Vec<Error>) -> reseed_core::Result<()> {
     }
     let said: Vec<_> = refusals.iter().map(Error::chain).collect();
     let hints: Vec<_> = refusals.iter().filter_map(Error::hint_text).collect();
-    Err(Error::refused(said.join("; and ")).hint(hints.join(" — ")))
+    let merged = Error::refused(said.join("; and ")).hint(hints.join(" — "));
+    Err(if refusals.iter().all(Error::is_follow_up) { merged.follow_up() } else { merged })
 }
 
 #[cfg(test)]

@@ -115,15 +115,15 @@ impl Stage for Configure {
 
 /// What the primary told of itself.
 pub(crate) fn source(cx: &CheckCx) -> Result<Arc<Source>> {
-    cx.board()
-        .get::<Source>()
-        .ok_or_else(|| Error::refused("nothing tells about the primary").hint("put the stage `pg-quiesce` in front"))
+    let missing = || Error::refused("nothing tells about the primary").hint("put the stage `pg-quiesce` in front");
+    cx.board().need(missing)
 }
 
 /// The server of the target.
 pub(crate) fn server(standby: &Standby) -> Result<&Server> {
     let server = standby.server.as_ref();
-    server.ok_or_else(|| Error::refused(format!("nothing tells the version of {}", standby.data_directory)))
+    let missing = || Error::refused(format!("nothing tells the version of {}", standby.data_directory));
+    server.ok_or_else(|| missing().follow_up())
 }
 
 /// That no directory of the source is its own place on the target.

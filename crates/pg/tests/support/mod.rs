@@ -83,7 +83,7 @@ impl Stage for CopyConfig {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        let wanted = cx.board().get::<Wanted>().ok_or_else(|| Error::failed("nothing is wanted"))?;
+        let wanted = cx.board().need::<Wanted>(|| Error::failed("nothing is wanted"))?;
         let separate = wanted.0.iter().skip(1).map(|piece| piece.role.clone()).collect();
         cx.board().put(Coverage { atomic: false, reason: "cp is not atomic".into(), separate });
         Ok(())
