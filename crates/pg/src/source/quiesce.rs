@@ -21,6 +21,7 @@ use super::{backup, layout, requirements, slot};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode};
 use crate::session::Session;
+use crate::target::sender::is_freed;
 
 /// Makes the source ready for a snapshot: reserves the WAL that the standby will need, and tells the
 /// server that a backup begins, or, where one atomic snapshot holds everything, has it write a
@@ -106,7 +107,8 @@ impl Stage for Quiesce {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let surveyed = surveyed(cx)?;
-        let mut refusals = requirements::refusals(&surveyed.server, self.slot);
+        let freed = requirements::is_full(&surveyed.server) && is_freed(&surveyed.server.senders, cx).await?;
+        let mut refusals = requirements::refusals(&surveyed.server, self.slot, freed);
         if !cx.has_stage(super::release::NAME) {
             let text = "pg-quiesce begins what no pg-release ends";
             refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
