@@ -152,6 +152,14 @@ impl Column for Row {
     }
 }
 
+/// That a connection string can be used: before anything runs, without the environment.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn understood(text: &str) -> Result<()> {
+    endpoint::understood(text).map(drop)
+}
+
 /// A cluster's connection string for the WAL receiver of its standby: without a password, and with
 /// the user that reseed itself connected as.
 ///

@@ -75,7 +75,6 @@ async fn every_mode_does_what_libpq_says() {
         pair.refuses(&settings, "signed by none of the known authorities", "sslrootcert=/path").await;
         pair.refuses(&format!("sslmode={mode} sslrootcert=/none"), "/none is not there", "sslrootcert=").await;
     }
-    pair.refuses("sslrootcert=system sslmode=require", "too weak for sslrootcert=system", "sslmode=verify-full").await;
     pair.refuses("sslrootcert=system", "", "sslrootcert").await;
     pair.refuses("sslnegotiation=direct sslmode=require", "TLS does not come about", "from 17 on").await;
     let by_address = format!("sslmode=verify-full {known} host=127.0.0.1");

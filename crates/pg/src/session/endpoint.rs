@@ -89,15 +89,17 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// The endpoint of a cluster.
     pub fn of(cluster: &Cluster) -> Result<Self> {
-        let hint = format!("add `conninfo = \"host=… user=… dbname=postgres\"` to [clusters.{}]", cluster.name);
-        let Some(text) = cluster.conninfo.as_deref() else {
-            return Err(Error::failed(format!("the cluster `{}` has no conninfo", cluster.name)).hint(hint));
+        let text = match &cluster.conninfo {
+            Some(text) => text,
+            None if cluster.host.is_local() => "",
+            None => {
+                return Err(Error::failed(format!("the cluster `{}` has no conninfo", cluster.name)).hint(format!(
+                    "add `conninfo = \"host=… user=… dbname=postgres\"` to [clusters.{}]",
+                    cluster.name
+                )));
+            }
         };
-        let given = Conninfo::parse(text)?;
-        let unknown = given.keys().find(|key| !DRIVER.contains(key) && !LIBPQ.contains(key));
-        if let Some(unknown) = unknown {
-            return Err(Error::failed(format!("the connection string's `{unknown}` is not supported")).hint(hint));
-        }
+        let given = understood(text)?;
         let full = completed(given.clone(), |name| std::env::var(name).ok());
         Ok(Self { mode: Mode::of(&full)?, given, full, password: cluster.password.clone() })
     }
@@ -172,6 +174,22 @@ impl Endpoint {
     pub fn is_local(&self) -> bool {
         self.get("hostaddr").is_empty() && self.get("host").split(',').all(|host| host.starts_with('/'))
     }
+}
+
+/// A connection string of which every keyword is known and fits a `sslmode` that it says.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn understood(text: &str) -> Result<Conninfo> {
+    let given = Conninfo::parse(text)?;
+    let unknown = given.keys().find(|key| !DRIVER.contains(key) && !LIBPQ.contains(key));
+    if let Some(unknown) = unknown {
+        return Err(Error::failed(format!("the connection string's `{unknown}` is not supported"))
+            .hint("write it as `host=… port=… user=… dbname=…`"));
+    }
+    // Where it says no mode, the environment may.
+    given.get("sslmode").map(|_| Mode::of(&given)).transpose()?;
+    Ok(given)
 }
 
 /// The string with everything that libpq would add.

@@ -62,6 +62,11 @@ impl StageConfig for QuiesceConfig {
         }
         let wrong = relative.is_some();
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
+        if cluster.conninfo.is_none() && !cluster.host.is_local() {
+            let problem = Problem::at(self.cluster.span(), format!("[clusters.{}] has no `conninfo`", cluster.name));
+            cx.problem(problem.hint("add `conninfo = \"host=… user=… dbname=postgres\"` to it"));
+            return None;
+        }
         let wal_directory = self.wal_directory.map(|path| path.trim_end_matches('/').to_owned());
         let Self { mode, slot, fast, .. } = self;
         (!wrong).then(|| Arc::new(Quiesce { cluster, mode, slot, fast, wal_directory }) as _)

@@ -23,6 +23,7 @@ use super::{tablespaces, values};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Backup, Mode, Source};
 use crate::service::Server;
+use crate::session::Conninfo;
 
 /// The stage.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl Stage for Configure {
         apart(&standby, &source, cx).await?;
         let upstream = settings::upstream(self, &source, standby.old.as_ref())?;
         credentials::readable(&upstream, server).await?;
+        leads_there(&upstream, &standby, cx).await?;
         settings::high_enough(&self.settings, &source)?;
         self.kept_settings_high_enough(&standby, server, &source).await
     }
@@ -124,6 +126,23 @@ pub(crate) fn server(standby: &Standby) -> Result<&Server> {
     let server = standby.server.as_ref();
     let missing = || Error::refused(format!("nothing tells the version of {}", standby.data_directory));
     server.ok_or_else(|| missing().follow_up())
+}
+
+/// That the standby is not told to find its primary behind a socket of its own machine, where that is
+/// another's.
+async fn leads_there(upstream: &str, standby: &Standby, cx: &CheckCx) -> Result<()> {
+    let conninfo = Conninfo::parse(upstream)?;
+    let socket = conninfo.get("hostaddr").is_none() && conninfo.get("host").is_none_or(|host| host.starts_with('/'));
+    let Some(primary) = cx.board().get::<Primary>().filter(|_| socket) else { return Ok(()) };
+    if primary.0.host.machine().await? == standby.cluster.host.machine().await? {
+        return Ok(());
+    }
+    let error = format!("the standby would look for its primary behind a socket of its own machine: {conninfo}");
+    Err(Error::refused(error).hint(format!(
+        "add `primary_conninfo = \"host=… user=…\"` to the stage pg-configure, or the primary's address to \
+         `conninfo` of [clusters.{}]",
+        primary.0.name
+    )))
 }
 
 /// That no directory of the source is its own place on the target.
