@@ -258,6 +258,28 @@ async fn the_only_wal_sender_goes_from_the_old_standby_to_the_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_primary_without_full_pages_is_for_copy_on_write_only() {
+    if !can_run() {
+        return;
+    }
+    let settings = vec!["full_page_writes = off".into()];
+    let mut pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions { settings, ..PrimaryOptions::default() });
+    let lies_on = reseed_lab::Tool::new("stat").args(["-f", "-c", "%T", &pair.lab.path("")]).run().unwrap();
+    if ["zfs", "btrfs", "bcachefs"].contains(&lies_on.trim()) {
+        return println!("skipped: temporary files lie on {lies_on}");
+    }
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains(&format!("lies on {}, where a crash", lies_on.trim())));
+    assert!(refused.hint.unwrap().contains("allow_torn_pages = true"));
+    pair.configure = "allow_torn_pages = true".into();
+    pair.seed().await;
+    pair.primary.sql("alter system set full_page_writes = on").unwrap();
+    pair.primary.sql("select pg_reload_conf()").unwrap();
+    pair.configure = String::new();
+    pair.seed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_answers_nothing_is_proven_by_its_primary() {
     if !can_run() {
         return;

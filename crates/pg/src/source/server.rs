@@ -27,7 +27,7 @@ pub(super) struct Server {
     pub started: i64,
     pub wal_segment_size: u64,
     pub data_checksums: bool,
-    /// As of the last checkpoint: on a standby, that of the server that wrote the WAL.
+    /// On a standby: that of the server that wrote the WAL, as of the last checkpoint.
     pub full_page_writes: bool,
     /// `None` where the role may not see it.
     pub data_directory: Option<String>,
@@ -90,7 +90,8 @@ const GENERAL: &str = "SELECT current_setting('wal_level'), current_setting('por
      floor(extract(epoch FROM pg_postmaster_start_time()))::bigint, \
      (SELECT bytes_per_wal_segment FROM pg_control_init()), \
      current_setting('data_checksums')::bool, \
-     (SELECT full_page_writes FROM pg_control_checkpoint()), \
+     CASE WHEN pg_is_in_recovery() THEN (SELECT full_page_writes FROM pg_control_checkpoint()) \
+     ELSE current_setting('full_page_writes')::bool END, \
      (SELECT setting FROM pg_settings WHERE name = 'data_directory')";
 
 /// The version, refused where it is too old for what follows.

@@ -54,6 +54,7 @@ async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, 
         minimum_settings: server.minimum_settings.clone(),
         wal_segment_size: server.wal_segment_size,
         data_checksums: server.data_checksums,
+        full_page_writes: server.full_page_writes,
         upstream: session::upstream(cluster, &server.role.name)?,
     };
     Ok(Surveyed { server, source })

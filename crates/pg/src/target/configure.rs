@@ -4,6 +4,7 @@ mod config;
 mod credentials;
 mod kept;
 mod settings;
+mod tearing;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub(crate) struct Configure {
     primary_slot: Option<String>,
     config_file: Option<String>,
     allow_primary: bool,
+    allow_torn_pages: bool,
 }
 
 /// What was read of the old standby while surveying.
@@ -98,6 +100,7 @@ impl Stage for Configure {
         credentials::readable(&upstream, server).await?;
         leads_there(&upstream, &standby, cx).await?;
         settings::high_enough(&self.settings, &source)?;
+        tearing::judge(self.allow_torn_pages, &source, &standby, cx).await?;
         self.kept_settings_high_enough(&standby, server, &source).await
     }
 

@@ -63,6 +63,11 @@ pub(crate) struct ConfigureConfig {
     /// failover. Its server must be down. Default: false.
     #[serde(default)]
     allow_primary: bool,
+    /// Whether the standby may lie on a storage that overwrites in place although the primary runs with
+    /// `full_page_writes = off`: if its machine crashes, pages may be torn, and it must be seeded anew.
+    /// Default: false.
+    #[serde(default)]
+    allow_torn_pages: bool,
 }
 
 register_stage!(ConfigureConfig);
@@ -115,6 +120,7 @@ impl ConfigureConfig {
             primary_slot: self.primary_slot.map(Located::into_inner),
             config_file: self.config_file.map(Located::into_inner),
             allow_primary: self.allow_primary,
+            allow_torn_pages: self.allow_torn_pages,
         }
     }
 
