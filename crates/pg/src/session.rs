@@ -168,3 +168,12 @@ pub(crate) fn understood(text: &str) -> Result<()> {
 pub(crate) fn upstream(cluster: &Cluster, user: &str) -> Result<String> {
     Ok(Endpoint::of(cluster)?.upstream(user).to_string())
 }
+
+/// A name as SQL takes it.
+pub(crate) fn identifier(name: &str) -> String {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if starts && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::dial::{CONNECT, Failed};
 use super::endpoint::Endpoint;
+use super::identifier;
 use super::tls::{self, Mode, Way};
 
 /// A connection that was not made.
@@ -56,7 +57,9 @@ fn hint_of(endpoint: &Endpoint, error: &tokio_postgres::Error) -> String {
     match error.as_db_error().and_then(|said| said.routine()) {
         // A role that does not exist has the code of a missing pg_hba.conf line; the server's own
         // function tells them apart in every language.
-        Some("InitializeSessionUserId") => format!("CREATE ROLE {} LOGIN REPLICATION;", endpoint.get("user")),
+        Some("InitializeSessionUserId") => {
+            format!("CREATE ROLE {} LOGIN REPLICATION;", identifier(endpoint.get("user")))
+        }
         // The driver gives no code of its own to a server that asks for a password and gets none.
         None if told(error) == "password missing" => hint(endpoint, Some(&SqlState::INVALID_PASSWORD)),
         _ => hint(endpoint, error.code()),
@@ -122,6 +125,9 @@ fn hint(endpoint: &Endpoint, code: Option<&SqlState>) -> String {
         }
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
             "name a database that exists: `dbname=postgres`".to_owned()
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!("GRANT CONNECT ON DATABASE {} TO {};", identifier(dbname), identifier(user))
         }
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => {
             "the server is starting up or shutting down; try again when it answers".to_owned()

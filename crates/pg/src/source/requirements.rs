@@ -4,6 +4,7 @@ use reseed_core::Error;
 
 use super::mode::Obstacle;
 use super::server::{Role, Room, Server};
+use crate::session::identifier;
 
 /// Every reason to refuse, whatever the mode. `freed` says that one of the WAL senders in use is the
 /// old standby's, which will have stopped before the new one needs a sender.
@@ -67,15 +68,6 @@ pub(super) fn backup_obstacle(server: &Server) -> Option<Obstacle> {
         what: "a standby can't be backed up while its primary runs with full_page_writes = off".into(),
         hint: "on the primary: ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf(); CHECKPOINT;".into(),
     })
-}
-
-/// A name as SQL takes it.
-pub(super) fn identifier(name: &str) -> String {
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    if starts && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// One refusal that names them all, with every hint.

@@ -6,12 +6,11 @@ use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
 use super::layout::{self, Inspection};
-use super::requirements::identifier;
 use super::server::Server;
 use super::{held, identity, slot};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Layout, Source};
-use crate::session::{self, Session};
+use crate::session::{self, Session, identifier};
 
 /// The newest major version that this was tried with.
 const NEWEST: u32 = 18;
