@@ -1,5 +1,6 @@
 //! The engine: folds kinds, checks, runs, and takes everything back when something fails.
 
+mod check;
 #[cfg(test)]
 mod tests;
 mod unwind;
@@ -182,7 +183,7 @@ impl Engine {
                 self.observer.on(&Event::Checked);
                 self.run_stages(&run).await
             }
-            Err(refusals) => Err(merge(refusals)),
+            Err(refusals) => Err(check::merge(refusals)),
         };
         let outcome = match &result {
             Ok(()) => self.commit(&run).await,
@@ -205,32 +206,6 @@ impl Engine {
             undo: UndoStack::default(),
             chores: Mutex::default(),
         })
-    }
-
-    async fn check_run(&self, run: &Arc<Run>) -> Result<(), Vec<Error>> {
-        let mut refusals = Vec::new();
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            let surveyed = self.unless_cancelled(stage.survey(&cx)).await;
-            surveyed.map_err(|error| vec![self.refusal(index, stage, error)])?;
-        }
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            if let Err(error) = self.unless_cancelled(stage.check(&cx)).await {
-                refusals.push(self.refusal(index, stage, error));
-            }
-        }
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
-    }
-
-    /// Tells the refusal, and gives it with the name of its stage in front.
-    fn refusal(&self, index: usize, stage: &Arc<dyn Stage>, error: Error) -> Error {
-        let error = error.into_refusal();
-        if error.class() == crate::Class::Refused {
-            let (name, hint) = (stage.name().to_owned(), error.hint_text().map(str::to_owned));
-            self.observer.on(&Event::Refused { index, stage: name, error: error.chain(), hint });
-        }
-        error.context(format!("stage {}", stage.name()))
     }
 
     async fn unless_cancelled(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
@@ -344,22 +319,6 @@ async fn tick(run: Arc<Run>, every: Duration) {
             run.observer.on(&Event::Progress(progress));
             told = Some(progress);
         }
-    }
-}
-
-/// One error that names all refusals; class and hint are those of the first.
-fn merge(mut refusals: Vec<Error>) -> Error {
-    let first = refusals.remove(0);
-    if refusals.is_empty() {
-        return first;
-    }
-    let rest: Vec<_> = refusals.iter().map(Error::chain).collect();
-    let hint = first.hint_text().map(str::to_owned);
-    let text = format!("{}; and {}", first.chain(), rest.join("; and "));
-    let merged = if first.class() == crate::Class::Cancelled { Error::cancelled() } else { Error::refused(text) };
-    match hint {
-        Some(hint) => merged.hint(hint),
-        None => merged,
     }
 }
 

@@ -216,6 +216,14 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places(pub Vec<Place>);
 
+/// How a storage keeps what it receives: put on the [`Board`](crate::stage::Board) while surveying, by
+/// the stage that receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landing {
+    /// Whether a block is never overwritten in place, so that a crash can't leave half of it new.
+    pub copy_on_write: bool,
+}
+
 /// Where a copy goes, and what happens to what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {

@@ -57,12 +57,14 @@ pub trait Stage: Debug + Send + Sync {
     /// notes what a person should see in a plan.
     ///
     /// # Errors
-    /// When it can't find out; counts as a refusal.
+    /// When it can't find out; counts as a refusal. The other stages are surveyed all the same, so what
+    /// this one needs of an earlier one is asked for by [`Board::need`].
     async fn survey(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
 
-    /// Judges, read-only, whether `run` can succeed. Every survey is done by then.
+    /// Judges, read-only, whether `run` can succeed. Every survey is done by then; this one's went well,
+    /// another's may not have.
     ///
     /// # Errors
     /// A refusal, with what would mend it as the hint.

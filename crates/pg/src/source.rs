@@ -34,7 +34,8 @@ mod tests {
             minimum_settings: vec![("max_connections".into(), 100)],
             tablespaces: vec![],
             role: Role { name: "repl".into(), replication: true, checkpoint: true, missing: vec![] },
-            room: Room { wal_senders: 1, max_wal_senders: 10, slots: 1, max_slots: 10 },
+            room: Room { max_wal_senders: 10, slots: 1, max_slots: 10 },
+            senders: vec![],
         }
     }
 }

@@ -14,6 +14,7 @@ mod postmaster;
 mod power;
 mod programs;
 mod proof;
+pub(crate) mod sender;
 mod start;
 mod stop;
 mod survey;

@@ -6,12 +6,11 @@ use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
 use super::layout::{self, Inspection};
-use super::requirements::identifier;
 use super::server::Server;
 use super::{held, identity, slot};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Layout, Source};
-use crate::session::{self, Session};
+use crate::session::{self, Session, identifier};
 
 /// The newest major version that this was tried with.
 const NEWEST: u32 = 18;
@@ -40,6 +39,7 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
 }
 
 async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Surveyed> {
+    cx.note(format!("the server is reached {}", session.reached().await?));
     let server = Server::read(session).await?;
     let layout = find_layout(cluster, &server, wal_directory, cx).await?;
     for (name, bytes) in slot::abandoned(session).await?.into_iter().filter(|(_, bytes)| *bytes >= WORTH) {
@@ -53,6 +53,7 @@ async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, 
         minimum_settings: server.minimum_settings.clone(),
         wal_segment_size: server.wal_segment_size,
         data_checksums: server.data_checksums,
+        full_page_writes: server.full_page_writes,
         upstream: session::upstream(cluster, &server.role.name)?,
     };
     Ok(Surveyed { server, source })
