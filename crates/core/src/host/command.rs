@@ -5,6 +5,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::heard::Listener;
+use crate::Result;
+
 /// How a host runs what needs root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -35,12 +38,20 @@ pub struct Command {
     run_as: RunAs,
     within: Vec<Command>,
     title: Option<&'static str>,
+    listener: Option<Listener>,
 }
 
 impl Command {
     /// A program by name or path.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new(), title: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            run_as: RunAs::Login,
+            within: Vec::new(),
+            title: None,
+            listener: None,
+        }
     }
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
@@ -82,6 +93,29 @@ impl Command {
     /// number of words of each of the job's commands, separated by commas, and then all these words.
     pub fn running(mut self, job: Job) -> Self {
         self.within = job.steps;
+        self
+    }
+
+    /// Tells `hear` what it wrote to standard error, which may be nothing, when its job has ended and
+    /// every command of it well. One that runs a job itself speaks for the commands of that, too. An
+    /// error of `hear` fails the job.
+    pub fn heard_by(mut self, hear: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(hear));
+        self
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        let within = self.within.iter().flat_map(Self::listeners);
+        self.listener.iter().cloned().chain(within).collect()
+    }
+
+    pub(super) fn title(&self) -> Option<&'static str> {
+        self.title
+    }
+
+    /// One more command at the end of the job that this one runs.
+    pub(super) fn with_one_more(mut self, step: Command) -> Self {
+        self.within.push(step);
         self
     }
 
