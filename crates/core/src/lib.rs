@@ -19,7 +19,7 @@ mod kind;
 pub mod registry;
 pub mod report;
 pub mod stage;
-mod stages;
+pub mod stages;
 pub mod stream;
 pub mod undo;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
+pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
 pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
 

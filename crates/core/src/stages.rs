@@ -1,8 +1,20 @@
-//! Stages and resources that know nothing but streams and this machine.
+//! Stages and resources that know nothing but streams and this machine. Pipeline files pick them by
+//! `use`; programs that build pipelines in code make them here.
 
+mod buffer;
+mod exec;
+mod hash;
+mod passing;
+mod throttle;
 mod zstd;
 
 use std::sync::Arc;
+
+pub use self::buffer::buffer;
+pub use self::exec::Exec;
+pub use self::hash::hash;
+pub use self::throttle::{Hours, TimeOfDay, throttle};
+pub use self::zstd::{unzstd, zstd};
 
 use crate::config::BuildCx;
 use crate::host::{Host, LocalConfig, LocalHost};

@@ -252,18 +252,31 @@ pub trait Sink: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct SinkStage<S>(pub S);
 
-impl<S: Sink> SinkStage<S> {
-    async fn receive(&self, stream: StreamItem, cx: &StageCx) -> Result<()> {
-        let job = self.0.begin(&stream.header, cx).await?;
-        let job = match &stream.wrap {
-            Some(wrap) => wrap(job),
-            None => job,
-        };
-        // What is already in this process was counted by the transport that brought it here.
-        let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
+/// Drives a stream into a job on this machine.
+pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &StageCx) -> Result<()> {
+    let job = match &stream.wrap {
+        Some(wrap) => wrap(job),
+        None => job,
+    };
+    // What is already in this process was counted by the transport that brought it here.
+    let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
+    let dataset = stream.header.part.dataset.clone();
+    let received = async {
         let stream = stream.open(plain).await?;
-        let process = self.0.host().start(&job).await?;
+        let process = host.start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
+    };
+    received.await.map_err(|e| e.context(format!("receiving {dataset}")))
+}
+
+/// Notes in the report what has arrived.
+pub(crate) fn report_received(header: &StreamHeader, cx: &StageCx) {
+    if header.part.main {
+        cx.report(|report| {
+            report.full = header.from_guid.is_none();
+            report.from_guid = header.from_guid.clone();
+            report.to_guid = Some(header.part.guid.clone());
+        });
     }
 }
 
@@ -311,16 +324,11 @@ impl<S: Sink> Stage for SinkStage<S> {
         let mut received = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
-            let received_here = self.receive(stream, cx).await;
-            received_here.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
+            let job = self.0.begin(&header, cx).await;
+            let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
+            receive(stream, self.0.host().as_ref(), job, cx).await?;
             self.0.verify(&header, cx).await?;
-            if header.part.main {
-                cx.report(|report| {
-                    report.full = header.from_guid.is_none();
-                    report.from_guid = header.from_guid.clone();
-                    report.to_guid = Some(header.part.guid.clone());
-                });
-            }
+            report_received(&header, cx);
             received.push(header);
         }
         let volume = self.0.finish(received, cx).await?;

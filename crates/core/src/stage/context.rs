@@ -99,6 +99,11 @@ impl CheckCx {
         &self.run.id
     }
 
+    /// The name of the stage that asks.
+    pub fn name(&self) -> &str {
+        self.stage().name()
+    }
+
     /// The pipeline's name.
     pub fn pipeline(&self) -> &str {
         &self.run.pipeline
@@ -142,6 +147,22 @@ impl CheckCx {
     pub fn input(&self) -> Option<Kind> {
         let mut earlier = self.run.stages.iter().take(self.index);
         earlier.try_fold(Kind::Start, |kind, stage| stage.flow(&kind).ok())
+    }
+
+    /// Positions of the earlier stages of this name, and the kind that each is given.
+    pub(crate) fn inputs_of(&self, name: &str) -> Vec<(usize, Kind)> {
+        let mut kind = Kind::Start;
+        let mut inputs = Vec::new();
+        for (index, stage) in self.run.stages.iter().enumerate().take(self.index) {
+            if stage.name() == name {
+                inputs.push((index, kind.clone()));
+            }
+            match stage.flow(&kind) {
+                Ok(given) => kind = given,
+                Err(_) => break,
+            }
+        }
+        inputs
     }
 
     /// The machine that the nearest later stage works on.

@@ -26,6 +26,17 @@ struct ZstdConfig {
     level: Located<i32>,
 }
 
+/// Compresses streams. None for a level that zstd does not have: they go from 1 to 19.
+pub fn zstd(level: i32) -> Option<Arc<dyn Stage>> {
+    let known = (1..=19).contains(&level);
+    known.then(|| Arc::new(FilterStage(Compress(Arc::new(Zstd { level })))) as Arc<dyn Stage>)
+}
+
+/// Decompresses streams.
+pub fn unzstd() -> Arc<dyn Stage> {
+    Arc::new(FilterStage(Decompress))
+}
+
 fn default_level() -> Located<i32> {
     Located::nowhere(3)
 }
@@ -42,11 +53,11 @@ impl StageConfig for ZstdConfig {
     const NAME: &'static str = "zstd";
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        if !(1..=19).contains(&*self.level) {
+        let stage = zstd(*self.level);
+        if stage.is_none() {
             cx.problem(Problem::at(self.level.span(), "zstd's levels go from 1 to 19"));
-            return None;
         }
-        Some(Arc::new(FilterStage(Compress(Arc::new(Zstd { level: *self.level })))))
+        stage
     }
 }
 
@@ -54,7 +65,7 @@ impl StageConfig for UnzstdConfig {
     const NAME: &'static str = "unzstd";
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(FilterStage(Decompress)))
+        Some(unzstd())
     }
 }
 
