@@ -13,6 +13,8 @@ mod variables;
 use std::ops::Range;
 
 pub use build::BuildCx;
+#[cfg(feature = "testkit")]
+pub(crate) use load::stage;
 pub use load::{Loaded, load};
 pub use located::{Located, Ref};
 pub use period::Period;

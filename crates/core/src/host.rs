@@ -19,7 +19,7 @@ use async_trait::async_trait;
 pub use command::{Become, Command, Job, shell_quote};
 pub use drain::drain;
 pub use files::{FileAttributes, Files};
-pub use linked::linked;
+pub use linked::{linked, linked_then};
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
 pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open};

@@ -21,6 +21,8 @@ pub mod report;
 pub mod stage;
 pub mod stages;
 pub mod stream;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod undo;
 
 pub use error::{Class, Error, Result};

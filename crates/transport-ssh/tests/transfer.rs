@@ -5,7 +5,7 @@ mod ends;
 
 use std::collections::BTreeMap;
 
-use common::{Far, alive, eventually};
+use common::{Far, alive, eventually, wire_program};
 use reseed_core::config;
 use reseed_core::engine::Engine;
 use reseed_core::report::{Outcome, RunReport};
@@ -85,14 +85,6 @@ impl Trip<'_> {
         }
         std::path::Path::new(&(self.target() + ".clean")).exists()
     }
-}
-
-/// The program that stands for `reseed` on the far side.
-fn wire_program() -> String {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().and_then(|deps| deps.parent()).unwrap().join("examples/wire");
-    assert!(program.exists(), "build it first: cargo build -p reseed-transport-ssh --examples");
-    program.to_str().unwrap().to_owned()
 }
 
 /// Compressible, but not to nothing.

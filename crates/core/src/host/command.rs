@@ -96,9 +96,9 @@ impl Command {
         self
     }
 
-    /// Tells `hear` what it wrote to standard error, which may be nothing, when its job has ended and
-    /// every command of it well. One that runs a job itself speaks for the commands of that, too. An
-    /// error of `hear` fails the job.
+    /// Tells `hear` what its job wrote to standard error, which may be nothing, when every command of
+    /// the job has ended well. Others of the same job may have said a part of it: not every host can
+    /// tell them apart. An error of `hear` fails the job.
     pub fn heard_by(mut self, hear: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
         self.listener = Some(Listener::new(hear));
         self

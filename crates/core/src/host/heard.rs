@@ -37,8 +37,8 @@ impl Eq for Listener {}
 
 /// The process, and those who listen to its job.
 pub(super) fn heard(mut process: Process, job: &Job) -> Process {
-    let listeners: Vec<_> = job.steps().iter().map(|step| step.listeners()).collect();
-    if listeners.iter().any(|listeners| !listeners.is_empty()) {
+    let listeners: Vec<_> = job.steps().iter().flat_map(|step| step.listeners()).collect();
+    if !listeners.is_empty() {
         process.handle = Box::new(Heard { inner: process.handle, listeners });
     }
     process
@@ -46,8 +46,8 @@ pub(super) fn heard(mut process: Process, job: &Job) -> Process {
 
 struct Heard {
     inner: Box<dyn ProcessHandle>,
-    /// Those of each command, until they were told.
-    listeners: Vec<Vec<Listener>>,
+    /// Until they were told.
+    listeners: Vec<Listener>,
 }
 
 #[async_trait]
@@ -55,9 +55,9 @@ impl ProcessHandle for Heard {
     async fn wait(&mut self) -> Result<Exit> {
         let exit = self.inner.wait().await?;
         if exit.success() {
-            for (step, listeners) in exit.steps.iter().zip(std::mem::take(&mut self.listeners)) {
-                listeners.iter().try_for_each(|listener| (listener.0)(&step.stderr))?;
-            }
+            // Not every host can tell which command said what.
+            let said = exit.stderr();
+            std::mem::take(&mut self.listeners).iter().try_for_each(|listener| (listener.0)(&said))?;
         }
         Ok(exit)
     }

@@ -7,14 +7,16 @@
 use super::{Command, Job};
 
 /// `$1` tells how many words each command has; the words follow. What `sudo` or `doas` made root is
-/// ended by them. A command that lost its reader (141, SIGPIPE) has failed unless the reader failed by
-/// itself: then that is the cause.
-const LINKED: &str = r#"end() { [ -z "$k" ] || "$k" -n kill -9 0 2>/dev/null; kill -9 0; }
+/// ended by them. A command that exits 0 must have read its input to the end: while the shell around it
+/// looks, it still holds the command's output. Where there is one command only, its exit status is told
+/// as it is: nobody is behind it on this machine.
+const LINKED: &str = r#"end() { trap '' PIPE; echo "$*" >&2; [ "$p" != "$q" ] || exit 1; [ -z "$k" ] || "$k" -n kill -9 0 2>/dev/null; kill -9 0; }
 pass() {
-  "$@" 4>&-
+  "$@"
   s=$?
-  [ $s != 141 ] || { echo "$1 was not read to its end" >&4; return 141; }
-  [ $s = 0 ] || { trap '' PIPE; echo "$1 exited $s" >&2; end; }
+  [ $s = 0 ] || [ "$p" != "$q" ] || exit $s
+  [ $s = 0 ] || end "$1 exited $s"
+  [ "$(dd bs=1 count=1 2>/dev/null | wc -c)" -eq 0 ] || end "$1 stopped reading its input before the end"
 }
 c=$1; shift; i=1; k=; p=
 IFS=,
@@ -26,29 +28,36 @@ for n in $c; do
   p="${p:+$p | }$q"
 done
 unset IFS
-exec 3>&1 5<&0
-lost=$(eval "$p" 4>&1 >&3 <&5 3>&- 5<&-) || exit
-[ -z "$lost" ] || { echo "$lost" >&2; exit 1; }"#;
+eval "$p""#;
 const TITLE: &str = "linked";
 
-/// The job with one more command at its end, each of them ended when one in front of it fails.
-pub fn linked(job: Job, step: Command) -> Job {
+/// The job with its commands linked: each of them is ended when one in front of it fails, and must
+/// read to the end of its input. The first one, too: its input must come to an end.
+pub fn linked(job: Job) -> Job {
+    match job.steps() {
+        [only] if only.title() == Some(TITLE) => job,
+        _ => Command::script(LINKED).titled(TITLE).running(job).into(),
+    }
+}
+
+/// The job, linked with one more command at its end.
+pub fn linked_then(job: Job, step: Command) -> Job {
     match job.steps() {
         [only] if only.title() == Some(TITLE) => only.clone().with_one_more(step).into(),
-        _ => Command::script(LINKED).titled(TITLE).running(job.then(step)).into(),
+        _ => linked(job.then(step)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Exit, Host, LocalConfig, LocalHost, shell_quote};
+    use crate::host::{Exit, Host, LocalConfig, LocalHost};
 
     async fn run(steps: Vec<Command>, input: &[u8]) -> (String, Exit) {
         let mut steps = steps.into_iter();
         let first = Job::from(steps.next().unwrap());
         let host = LocalHost::new("local", &LocalConfig::default());
-        let output = (&host as &dyn Host).output_with(steps.fold(first, linked), input).await.unwrap();
+        let output = (&host as &dyn Host).output_with(linked(steps.fold(first, linked_then)), input).await.unwrap();
         (output.text(), output.exit)
     }
 
@@ -85,19 +94,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_ends_well_without_reading_everything_is_an_error() {
-        let (text, exit) = run(vec![Command::new("yes"), Command::new("head").args(["-c", "2"])], b"").await;
-        assert_eq!(text, "y\n");
-        assert!(exit.stderr().contains("yes was not read to its end"), "{exit:?}");
-        assert!(!exit.success());
+    async fn one_that_does_not_read_to_the_end_is_an_error_and_the_next_sees_no_end() {
+        let clean = Command::script("cat; echo clean");
+        for (first, early) in [
+            ("yes", "head -c 2"),
+            ("printf abc", "head -c 2"),
+            ("printf abc", "exec <&-"),
+            ("sleep 0.1; printf a", ":"),
+        ] {
+            let steps = vec![Command::script(first), Command::script(early), clean.clone()];
+            let (text, exit) = run(steps, b"").await;
+            assert!(!text.contains("clean"), "{early}: {text}");
+            assert!(exit.stderr().contains("stopped reading its input before the end"), "{early}: {exit:?}");
+            assert!(!exit.success(), "{early}");
+        }
+        let (_, exit) = run(vec![Command::new("head").args(["-c", "2"])], b"abc").await;
+        assert!(!exit.success(), "{exit:?}");
         let (text, exit) = run(vec![Command::script("printf abc"), Command::new("head").args(["-c", "3"])], b"").await;
         assert_eq!((text.as_str(), exit.success()), ("abc", true), "{exit:?}");
     }
 
     #[test]
     fn what_is_shown_is_what_runs() {
-        let job = linked(Job::from(Command::new("a")), Command::new("b").arg("c d"));
-        assert_eq!(linked(job, Command::new("e")).to_string(), "linked { a | b 'c d' | e }");
-        assert_eq!(shell_quote("a"), "a");
+        let job = linked(Job::from(Command::new("a")).then(Command::new("b").arg("c d")));
+        assert_eq!(linked(linked_then(job, Command::new("e"))).to_string(), "linked { a | b 'c d' | e }");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{LeftOut, Pending, SnapshotPart};
 use crate::codec::Codec;
-use crate::host::{Command, Host, Job, linked, open, through};
+use crate::host::{Command, Host, Job, linked, linked_then, open, through};
 use crate::stream::{BoxStream, Deferred, Meter, Metered};
 use crate::{Encoding, Error, Format, Result, StreamKind};
 
@@ -110,7 +110,8 @@ impl StreamItem {
     /// The same stream with a command on it, run where the bytes are: `host` is used where they are
     /// in this process. Encodings that were asked for are done before it. Nothing is started yet.
     ///
-    /// A command whose input broke never sees a clean end of it.
+    /// A command whose input broke never sees a clean end of it, and one that does not read to the end
+    /// has failed, whatever it says.
     ///
     /// # Errors
     /// When an encoding must be done on a machine by a program and there is none for it.
@@ -124,7 +125,7 @@ impl StreamItem {
         self = match self.reach() {
             Reach::Far => self.filtered_there(steps),
             Reach::Here => {
-                let job = Job::pipe(steps);
+                let job = linked(Job::pipe(steps));
                 self.map_here(plain, move |stream| through(host, job, stream))
             }
         };
@@ -148,7 +149,7 @@ impl StreamItem {
         let pending = pending.passes();
         match (body, wrap) {
             (Body::Job { host, job }, None) => {
-                let job = steps.into_iter().fold(job, linked);
+                let job = steps.into_iter().fold(job, linked_then);
                 Self { header, body: Body::Job { host, job }, pending, wrap: None }
             }
             (body, Some(wrap)) => {
@@ -163,7 +164,7 @@ impl StreamItem {
 fn in_front(steps: &[Command], job: Job) -> Job {
     let mut all = steps.iter().cloned().chain(job.steps().iter().cloned());
     let Some(first) = all.next() else { return job };
-    all.fold(Job::from(first), linked)
+    all.fold(Job::from(first), linked_then)
 }
 
 fn encoders(codecs: &[Arc<dyn Codec>]) -> Result<Vec<Command>> {

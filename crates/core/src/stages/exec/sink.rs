@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::NAME;
 use super::program::{Program, TakeBack, about};
-use crate::host::Host;
+use crate::host::{Host, linked};
 use crate::item::{Item, Payload, SnapshotPart};
 use crate::stage::{CheckCx, Holding, Holdings, Stage, StageCx, receive, report_received, unexpected};
 use crate::{Kind, Mismatch, Result, StreamKind};
@@ -57,7 +57,7 @@ impl Stage for ExecSink {
             let header = stream.header.clone();
             kept = Some(stream.kind().settled());
             let command = self.program.heard(&about(&header, cx), cx);
-            receive(stream, self.on.as_ref(), command.into(), cx).await?;
+            receive(stream, self.on.as_ref(), linked(command.into()), cx).await?;
             report_received(&header, cx);
         }
         let Some(kept) = kept else { return Err(crate::Error::failed("there is no stream to keep")) };
