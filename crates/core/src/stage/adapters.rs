@@ -293,7 +293,10 @@ impl<S: Sink> Stage for SinkStage<S> {
             input if *input == plain => Ok(gives),
             Kind::Stream(stream) if stream.format == self.0.format() => {
                 let mismatch = Mismatch::new(format!("a plain {plain}"), input, gives);
-                Err(mismatch.hint("a transport or a decoder must stand in front of it"))
+                Err(match stream.encodings.last().filter(|outermost| outermost.is_done()) {
+                    Some(done) => mismatch.hint(format!("put a stage in front of it that decodes {}", done.as_str())),
+                    None => mismatch.hint("a transport or a decoder must stand in front of it"),
+                })
             }
             other => Err(Mismatch::new(format!("a {plain}"), other, gives)),
         }
