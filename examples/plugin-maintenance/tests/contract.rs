@@ -59,3 +59,14 @@ async fn a_flag_of_somebody_else_is_refused_and_stays() {
     reseed_core::undo::Undo::undo(&flag(&path).of_run("a run")).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");
 }
+
+#[test]
+fn what_the_documentation_shows_is_what_is_built() {
+    let built = [include_str!("../src/lib.rs"), include_str!("../src/main.rs"), include_str!("contract.rs")].concat();
+    let shown = include_str!("../../../docs/plugins.md");
+    let blocks: Vec<_> = shown.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 4);
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        assert!(built.contains(line), "docs/plugins.md shows what is not there: {line}");
+    }
+}
