@@ -37,7 +37,7 @@ struct Trip<'a> {
 }
 
 /// What a receiver does that takes an end for a clean one.
-const TAKE: &str = r#"echo $$ >"$1.pid"; cat >"$1"; echo >"$1.clean""#;
+const TAKE: &str = r#"echo $$ >"$1.its"; mv "$1.its" "$1.pid"; cat >"$1"; echo >"$1.clean""#;
 
 impl Trip<'_> {
     fn source(&self) -> String {
