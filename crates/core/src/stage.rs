@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
+pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
 pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
 
@@ -51,6 +52,11 @@ pub trait Stage: Debug + Send + Sync {
     /// The machine that it works on, where it works on one.
     fn host(&self) -> Option<Arc<dyn Host>> {
         None
+    }
+
+    /// Whether it brings streams from one machine to another. Pure.
+    fn carries(&self) -> bool {
+        false
     }
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
