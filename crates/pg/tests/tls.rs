@@ -162,6 +162,7 @@ async fn certificates_by_the_book_are_believed() {
     let Some(pair) = pair(Major::newest().ok()) else { return };
     let openssl = |line: &str| Tool::new("openssl").args(line.split(' ')).output();
     if openssl("version").is_err() {
+        assert!(std::env::var_os("CI").is_none(), "openssl is missing in CI");
         return println!("skipped: needs openssl");
     }
     let path = |name: &str| pair.lab.path(name);
