@@ -3,6 +3,8 @@
 # Everything comes by the environment: SSH (command line prefix), SOURCE and COPY and LIVE (datasets), BASE (snapshot),
 # SNAP (new snapshot), PLACE (mount point of LIVE), PRIMARY and STANDBY (psql arguments), UPSTREAM, BIN, PORT, SOCKETS.
 set -euo pipefail
+# As reseed, it comes at night and leaves no connection behind.
+trap '$SSH -q -O exit 2>/dev/null || :' EXIT
 primary() { psql -XAtq -v ON_ERROR_STOP=1 $PRIMARY -c "$1"; }
 standby() { psql -XAtq -v ON_ERROR_STOP=1 $STANDBY -c "$1" 2>/dev/null; }
 pg_ctl() { runuser -u postgres -- "$BIN/pg_ctl" -s -w "$@"; }

@@ -5,16 +5,18 @@ mod check;
 mod tests;
 mod unwind;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Blind, Event, Observer};
 use crate::item::Item;
 use crate::report::{Outcome, RunReport};
 use crate::stage::{Board, CheckCx, Claim, Meters, Run, Stage, StageCx};
-use crate::undo::UndoStack;
+use crate::undo::{Chore, UndoStack};
 use crate::{Error, Kind, Mismatch, Result, run_id};
 
 /// Stages in order, under a name.
@@ -230,6 +232,7 @@ impl Engine {
 
     async fn run_stage(&self, run: &Arc<Run>, index: usize, input: Item) -> Result<Item> {
         let name = run.stages[index].name().to_owned();
+
         self.observer.on(&Event::StageStarted { index, stage: name.clone() });
         let begun = Instant::now();
         match self.drive(run, index, input).await {
@@ -278,13 +281,16 @@ impl Engine {
     async fn commit(&self, run: &Arc<Run>) -> Outcome {
         run.undo.commit();
         let chores = std::mem::take(&mut *run.chores.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut places: BTreeMap<Option<String>, Vec<Arc<dyn Chore>>> = BTreeMap::new();
         for chore in chores {
-            match chore.perform().await {
-                Ok(Some(text)) => self.observer.on(&Event::Chore { text }),
-                Ok(None) => {}
-                Err(error) => self
-                    .observer
-                    .on(&Event::Warning { stage: None, text: format!("{}: {}", chore.describe(), error.chain()) }),
+            places.entry(chore.host().map(|host| host.name().to_owned())).or_default().push(chore);
+        }
+        let mut working: JoinSet<()> =
+            places.into_values().map(|chores| perform(chores, Arc::clone(&self.observer))).collect();
+        while let Some(done) = working.join_next().await {
+            if let Err(gone) = done {
+                let text = format!("work after the commit panicked: {}", panic_text(gone));
+                self.observer.on(&Event::Warning { stage: None, text });
             }
         }
         Outcome::Done
@@ -318,6 +324,19 @@ async fn tick(run: Arc<Run>, every: Duration) {
         if progress.stream_bytes + progress.wire_bytes > 0 && told != Some(progress) {
             run.observer.on(&Event::Progress(progress));
             told = Some(progress);
+        }
+    }
+}
+
+async fn perform(chores: Vec<Arc<dyn Chore>>, observer: Arc<dyn Observer>) {
+    for chore in chores {
+        match chore.perform().await {
+            Ok(Some(text)) => observer.on(&Event::Chore { text }),
+            Ok(None) => {}
+            Err(error) => {
+                let text = format!("{}: {}", chore.describe(), error.chain());
+                observer.on(&Event::Warning { stage: None, text });
+            }
         }
     }
 }

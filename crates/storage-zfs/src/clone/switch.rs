@@ -119,6 +119,10 @@ fn follow(dataset: &str, moved: &[(&str, &str)]) -> String {
 
 #[async_trait]
 impl Chore for RemoveDirectory {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.zfs.host()))
+    }
+
     fn describe(&self) -> String {
         format!("remove the directory {} on {}", self.path, self.zfs.host().name())
     }
