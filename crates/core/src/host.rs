@@ -20,7 +20,7 @@ pub use drain::drain;
 pub use files::{FileAttributes, Files};
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
-pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open};
+pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_with};
 
 use crate::{Error, Result};
 

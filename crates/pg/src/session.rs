@@ -157,3 +157,12 @@ impl Column for Row {
 pub(crate) fn upstream(cluster: &Cluster, user: &str) -> Result<String> {
     Ok(Endpoint::of(cluster)?.upstream(user).to_string())
 }
+
+/// The password by which reseed itself logs in at a cluster's server, wherever it comes from, for a
+/// program that does so too. Never put it among a program's arguments.
+///
+/// # Errors
+/// When there is no `conninfo`.
+pub(crate) fn password(cluster: &Cluster) -> Result<Option<String>> {
+    Ok(Endpoint::of(cluster)?.password())
+}
