@@ -88,7 +88,8 @@ async fn whatever_goes_wrong_in_whichever_stage_everything_is_as_it_was() {
             scene.is_as_it_was(&before, &ended);
         }
     }
-    assert!(!scene.succeed().await.report.full);
+    let ended = scene.succeed().await;
+    assert!(!ended.report.full, "{}", ended.story());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +121,7 @@ async fn a_backup_whose_either_end_is_killed_is_taken_back() {
     let port = scene.primary.port;
     let end_program = move || basebackup::kill_pg_basebackup(port);
     let ends: [(&str, Box<dyn FnOnce() + Send>); 2] =
-        [("terminating connection", Box::new(end_sender)), ("was ended by a signal", Box::new(end_program))];
+        [("could not read COPY data", Box::new(end_sender)), ("was ended by a signal", Box::new(end_program))];
     for (reason, act) in ends {
         let before = State::of(&scene);
         let ended = Trial::of(&scene.pipeline()).wrap(0, Faulty::act(act)).run().await;
@@ -205,4 +206,23 @@ async fn a_plain_user_needs_no_root() {
         assert!(reset["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{reset}");
         scene.agrees();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_and_another_machine_are_no_hindrance() {
+    let Some(major) = major(18) else { return };
+    let mut scene = Scene::of(major);
+    scene.ask_for_a_password();
+    let secret = scene.lab.path("secret");
+    let text = scene.pipeline();
+    scene.refused(&text, "password", ".pgpass").await;
+    std::fs::write(&secret, "it's: a\\secret\n").unwrap();
+    let with = format!("[clusters.primary]\npassword = {{ file = \"{secret}\" }}\n");
+    scene.edit = vec![("[clusters.primary]\n".into(), with)];
+    assert!(scene.succeed().await.report.full);
+    let far = scene.far_standby();
+    scene.edit.push(far);
+    let ended = scene.succeed().await;
+    assert!(!ended.report.full);
+    assert!(!ended.story().contains("a\\\\secret"), "{}", ended.story());
 }

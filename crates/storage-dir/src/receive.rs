@@ -60,6 +60,10 @@ register_stage!(ReceiveConfig);
 
 const NAME: &str = "dir-receive";
 
+/// Unpacks an archive into `$1`: modes as they are, owned by whoever unpacks, by options that every
+/// `tar` has. A `tar` ends with the archive, which may be before its input ends.
+const UNPACK: &str = r#"tar -x -p -o -f - -C "$1" && exec cat >/dev/null"#;
+
 impl StageConfig for ReceiveConfig {
     const NAME: &'static str = NAME;
 
@@ -219,9 +223,7 @@ impl Sink for Directory {
         self.arm(&directory, &receiver, cx).await?;
         self.store.directory(&directory, receiver.user()).await?;
         cx.board().put(arrival);
-        // Modes as they are, owned by whoever unpacks: options that every `tar` has.
-        let tar = Command::new("tar").args(["-x", "-p", "-o", "-f", "-", "-C", &directory]);
-        Ok(tar.as_user(receiver.user()).into())
+        Ok(Command::script(UNPACK).titled("unpack").arg(directory).as_user(receiver.user()).into())
     }
 
     async fn verify(&self, _header: &StreamHeader, cx: &StageCx) -> Result<()> {

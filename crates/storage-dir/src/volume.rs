@@ -73,3 +73,148 @@ impl Volume for Copy {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use reseed_core::host::{LocalConfig, LocalHost};
+    use reseed_core::undo::Undo;
+
+    use super::*;
+
+    /// A `mv` that can exchange two directories, where the system's own can't.
+    const EXCHANGING: &str = r#"#!/bin/sh
+case $1 in
+  --help) echo "      --exchange       exchange source and destination";;
+  --exchange) /bin/mv -- "$4" "$5.x" && /bin/mv -- "$5" "$4" && /bin/mv -- "$5.x" "$5" && : > "$(dirname "$0")/used";;
+  *) exec /bin/mv "$@";;
+esac
+"#;
+
+    struct Scene(PathBuf);
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("reseed it's {name} {}", std::process::id()));
+            drop(fs::remove_dir_all(&root));
+            for (directory, file) in [("live", "old"), ("store/copy-1", "new")] {
+                fs::create_dir_all(root.join(directory)).unwrap();
+                fs::write(root.join(directory).join(file), "").unwrap();
+            }
+            Self(root)
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.join(name).to_str().unwrap().to_owned()
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.0.join(name).exists()
+        }
+
+        fn host() -> Arc<dyn Host> {
+            Arc::new(LocalHost::new("local", &LocalConfig::default()))
+        }
+
+        fn switch(&self) -> Command {
+            let path = format!("PATH={}:/usr/bin:/bin", self.path("programs"));
+            let places = ["store/copy-1", "live", "store/old-1"].map(|name| self.path(name));
+            Command::new("env").arg(path).args(["sh", "-c", SWITCH, "sh"]).args(places)
+        }
+
+        async fn undo(&self) -> MoveBack {
+            let [live, copy, aside] = ["live", "store/copy-1", "store/old-1"].map(|name| self.path(name));
+            let [was, new] = inodes(Self::host().as_ref(), [&live, &copy]).await.unwrap();
+            let store = Store { host: Self::host(), path: self.path("store") };
+            MoveBack { store, live, copy, aside, was, new }
+        }
+
+        fn exchanging(&self) {
+            use std::os::unix::fs::PermissionsExt;
+            fs::create_dir(self.0.join("programs")).unwrap();
+            fs::write(self.0.join("programs/mv"), EXCHANGING).unwrap();
+            fs::set_permissions(self.0.join("programs/mv"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        fn switched(&self) -> bool {
+            self.has("live/new") && self.has("store/old-1/old") && !self.has("store/copy-1")
+        }
+
+        fn as_it_was(&self) -> bool {
+            self.has("live/old") && self.has("store/copy-1/new") && !self.has("store/old-1")
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[tokio::test]
+    async fn directories_change_places_and_back() {
+        for exchange in [false, true] {
+            let scene = Scene::new(if exchange { "exchange" } else { "renames" });
+            if exchange {
+                scene.exchanging();
+            }
+            let undo = scene.undo().await;
+            Scene::host().run(scene.switch()).await.unwrap();
+            assert!(scene.switched());
+            assert_eq!(scene.has("programs/used"), exchange);
+            assert!(Scene::host().run(scene.switch()).await.is_err(), "what stepped aside is in the way");
+            for _ in 0..2 {
+                undo.undo().await.unwrap();
+                assert!(scene.as_it_was());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_half_way_state_is_taken_back() {
+        let steps: [&[(&str, &str)]; 3] =
+            [&[], &[("live", "store/old-1")], &[("live", "x"), ("store/copy-1", "live"), ("x", "store/copy-1")]];
+        for (index, steps) in steps.into_iter().enumerate() {
+            let scene = Scene::new(&format!("half {index}"));
+            let undo = scene.undo().await;
+            for (from, to) in steps {
+                fs::rename(scene.0.join(from), scene.0.join(to)).unwrap();
+            }
+            for _ in 0..2 {
+                undo.undo().await.unwrap();
+                assert!(scene.as_it_was(), "{index}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_seeding_is_taken_back_and_nothing_else_is_touched() {
+        let scene = Scene::new("first");
+        fs::remove_dir_all(scene.0.join("live")).unwrap();
+        let undo = scene.undo().await;
+        Scene::host().run(scene.switch()).await.unwrap();
+        assert!(scene.has("live/new") && !scene.has("store/old-1"));
+        undo.undo().await.unwrap();
+        assert!(!scene.has("live") && scene.has("store/copy-1/new"));
+        fs::create_dir(scene.0.join("live")).unwrap();
+        undo.undo().await.unwrap();
+        assert!(scene.has("live"), "what someone else made since");
+    }
+
+    #[tokio::test]
+    async fn what_was_live_is_never_removed_with_the_copy() {
+        use crate::undo::RemoveTree;
+        let scene = Scene::new("spare");
+        let MoveBack { store, was, .. } = scene.undo().await;
+        fs::rename(scene.0.join("live"), scene.0.join("store/copy-2")).unwrap();
+        let remove = |name: &str| RemoveTree { store: store.clone(), path: scene.path(name), spare: was.clone() };
+        assert!(remove("store/copy-2").undo().await.is_err());
+        assert!(scene.has("store/copy-2/old"));
+        for _ in 0..2 {
+            remove("store/copy-1").undo().await.unwrap();
+            assert!(!scene.has("store/copy-1"));
+        }
+    }
+}

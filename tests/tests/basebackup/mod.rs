@@ -1,7 +1,7 @@
 //! A primary under load and the place of its standby, in plain directories.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use reseed_core::item::{Body, Item, Payload, StreamItem};
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::stream::{BoxStream, ByteStream};
 use reseed_core::{Kind, Mismatch, Result};
-use reseed_lab::{Lab, Load, Major, PrimaryOptions, Server, Tool, User, installed_majors, is_root};
+use reseed_lab::{FarPath, Lab, Load, Major, PrimaryOptions, Server, Sshd, Tool, User, installed_majors, is_root};
 use reseed_tests::run::{Ended, Trial};
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +53,14 @@ pub struct Scene {
     load: Option<Load>,
     /// Keys of the stage dir-receive besides the usual.
     pub receive: String,
+    /// Keys of the stage pg-configure.
+    configure: String,
     /// Keys of the stage pg-switch.
     pub last: String,
+    /// What is to be replaced in the pipeline file, and by what.
+    pub edit: Vec<(String, String)>,
+    /// The way to this machine as if it were another.
+    sshd: Option<Sshd>,
     pub lab: Lab,
 }
 
@@ -70,7 +76,17 @@ impl Scene {
         primary.fill(2).unwrap();
         primary.sql("create extension if not exists amcheck").unwrap();
         let load = Some(primary.load(LOAD).unwrap());
-        Self { primary, standby, load, receive: String::new(), last: "timeout = \"60s\"".into(), lab }
+        Self {
+            primary,
+            standby,
+            load,
+            receive: String::new(),
+            configure: String::new(),
+            last: "timeout = \"60s\"".into(),
+            edit: vec![],
+            sshd: None,
+            lab,
+        }
     }
 
     /// The store of reseed.
@@ -79,13 +95,45 @@ impl Scene {
     }
 
     pub fn pipeline(&self) -> String {
+        self.edit.iter().fold(self.usual(), |text, (from, to)| text.replacen(from, to, 1))
+    }
+
+    /// Lets nobody in by TCP without a password, and gives one to the standby that will be.
+    pub fn ask_for_a_password(&mut self) {
+        self.primary.sql(r"alter role replicator password 'it''s: a\secret'").unwrap();
+        let hba = format!("{}/pg_hba.conf", self.primary.data);
+        let own = std::fs::read_to_string(&hba).unwrap();
+        std::fs::write(&hba, format!("host all,replication replicator 127.0.0.1/32 scram-sha-256\n{own}")).unwrap();
+        self.primary.sql("select pg_reload_conf()").unwrap();
+        // A file of the servers' user: a password is never written to the standby's configuration.
+        let passfile = self.lab.path("standby/pgpass");
+        std::fs::write(&passfile, "*:*:*:*:it's\\: a\\\\secret\n").unwrap();
+        std::fs::set_permissions(&passfile, std::fs::Permissions::from_mode(0o600)).unwrap();
+        User::named("postgres").unwrap().own(Path::new(&passfile)).unwrap();
+        let conninfo = format!("{} passfile={passfile}", self.primary.conninfo());
+        self.configure = format!("primary_conninfo = \"{conninfo}\"");
+    }
+
+    /// What makes the standby's machine one that is reached by SSH.
+    pub fn far_standby(&mut self) -> (String, String) {
+        let sshd = Sshd::in_lab(&self.lab, &FarPath::Usual).unwrap();
+        let host = format!(
+            "[hosts.far]\nuse = \"ssh\"\naddress = \"root@127.0.0.1\"\nport = {}\nidentity_file = \"{}\"\n\
+             known_hosts = \"{}\"\n[clusters.standby]\nhost = \"far\"\n",
+            sshd.port, sshd.identity_file, sshd.known_hosts
+        );
+        self.sshd = Some(sshd);
+        ("[clusters.standby]\n".to_owned(), host)
+    }
+
+    fn usual(&self) -> String {
         let (primary, standby) = (&self.primary, &self.standby);
         format!(
             "name = \"base\"\n[clusters.primary]\nconninfo = \"{}\"\n[clusters.standby]\ndata_directory = \"{}\"\n\
              bin_directory = \"{}\"\n[[stage]]\nuse = \"pg-basebackup\"\ncluster = \"primary\"\nstandby = \"standby\"\n\
              [[stage]]\nuse = \"dir-receive\"\ncluster = \"standby\"\ninto = \"{}\"\n{}\n\
              [[stage]]\nuse = \"pg-configure\"\ncluster = \"standby\"\n\
-             settings = {{ port = {}, unix_socket_directories = \"{}\" }}\n\
+             settings = {{ port = {}, unix_socket_directories = \"{}\" }}\n{}\n\
              [[stage]]\nuse = \"pg-switch\"\ncluster = \"standby\"\n{}\n",
             primary.conninfo(),
             standby.data,
@@ -94,6 +142,7 @@ impl Scene {
             self.receive,
             standby.port,
             standby.sockets,
+            self.configure,
             self.last
         )
     }
@@ -199,7 +248,8 @@ impl Scene {
         std::fs::copy(reseed_tests::binary(), &program).unwrap();
         std::fs::write(&file, self.pipeline()).unwrap();
         let tool = Tool::new(program).as_user(&User::named("postgres").unwrap());
-        let output = tool.args(["run", "--json", &file]).env("HOME", "/nowhere").env("USER", "postgres").output().unwrap();
+        let output =
+            tool.args(["run", "--json", &file]).env("HOME", "/nowhere").env("USER", "postgres").output().unwrap();
         let (out, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{out}{talk}");
         serde_json::from_str(out.lines().last().unwrap()).unwrap()

@@ -94,8 +94,7 @@ fn room(stage: &Directory, found: &Inspection, announced: Announced, host: &str)
         return Ok(());
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let text =
-        format!("about {} MiB are needed in {} on {host}, and {} are free", mib(needed), found.path, mib(free));
+    let text = format!("about {} MiB are needed in {} on {host}, and {} are free", mib(needed), found.path, mib(free));
     let hint = match copies {
         1 => format!("make room: df -h {}", shell_quote(&found.path)),
         _ => "make room, or keep nothing for increments: `keep_increments = 0` in the stage dir-receive".to_owned(),

@@ -36,8 +36,7 @@ fn not_let_in(taking: &Taking, said: &str) -> Error {
     let said = said.lines().last().unwrap_or("psql says nothing");
     let text = format!("{} is not let in at the source for replication, as user {}", server.host.name(), server.user);
     Error::refused(text).because(Error::refused(said)).hint(format!(
-        "add to the source's pg_hba.conf: `host replication {role} ADDRESS/32 scram-sha-256`, with the address of \
-         {}, then `SELECT pg_reload_conf()`",
-        server.host.name()
+        "add to the source's pg_hba.conf: `host replication {role} ADDRESS/32 scram-sha-256`, with the standby's \
+         address, then `SELECT pg_reload_conf()`"
     ))
 }

@@ -5,9 +5,9 @@ use reseed_core::Result;
 use crate::lsn::Lsn;
 use crate::session::{Column, Session};
 
-/// Those that end behind `$2`, in their order.
-const SUMMARIES: &str = "SELECT start_lsn::text, end_lsn::text FROM pg_available_wal_summaries() \
-     WHERE tli = $1 AND end_lsn > $2::text::pg_lsn ORDER BY start_lsn";
+/// Those that end behind `$2`, in their order as positions: as text, `0/10000000` is before `0/4000000`.
+const SUMMARIES: &str = "SELECT s.start_lsn::text, s.end_lsn::text FROM pg_available_wal_summaries() s \
+     WHERE s.tli = $1 AND s.end_lsn > $2::text::pg_lsn ORDER BY s.start_lsn";
 
 /// The first position from `start` on of which the source has no summary although it has later ones.
 pub(super) async fn gap(session: &Session, timeline: u32, start: Lsn) -> Result<Option<Lsn>> {
