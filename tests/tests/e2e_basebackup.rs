@@ -60,6 +60,9 @@ async fn a_chain_is_bounded_and_what_is_old_goes() {
     assert_eq!(names.iter().filter(|name| name.starts_with("old-")).count(), 2, "with its time: {names:?}");
 }
 
+/// Something that a test does while the stream flows.
+type Act = Box<dyn FnOnce() + Send>;
+
 const SOON: Duration = Duration::from_millis(20);
 const LATER: Duration = Duration::from_millis(300);
 
@@ -120,7 +123,7 @@ async fn a_backup_whose_either_end_is_killed_is_taken_back() {
     };
     let port = scene.primary.port;
     let end_program = move || basebackup::kill_pg_basebackup(port);
-    let ends: [(&str, Box<dyn FnOnce() + Send>); 2] =
+    let ends: [(&str, Act); 2] =
         [("could not read COPY data", Box::new(end_sender)), ("was ended by a signal", Box::new(end_program))];
     for (reason, act) in ends {
         let before = State::of(&scene);
