@@ -76,14 +76,13 @@ impl Why {
 }
 
 impl Choice {
-    /// What is taken for what is wished and possible; `tool` is the major version of `pg_basebackup`.
-    pub(super) fn new(wish: Wish, possible: Result<Base, Why>, tool: u32) -> Self {
+    /// What is taken for what is wished and possible.
+    pub(super) fn new(wish: Wish, possible: Result<Base, Why>) -> Self {
         match (wish, possible) {
             (Wish::Never, _) => Choice::Whole(None),
-            (_, Ok(base)) if tool >= FIRST => Choice::Increment(base),
+            (_, Ok(base)) => Choice::Increment(base),
             (Wish::Always, Err(why)) if !why.natural => Choice::Refused(why),
             (_, Err(why)) => Choice::Whole(Some(why.what)),
-            (_, Ok(_)) => Choice::Whole(Some(format!("pg_basebackup of PostgreSQL {tool} takes no increments"))),
         }
     }
 
@@ -174,13 +173,12 @@ mod tests {
     fn an_increment_is_taken_where_it_is_possible_and_a_whole_says_why() {
         let first = || Why { natural: true, ..Why::new("first", "h") };
         let off = || Why::new("off", "h");
-        let said = |wish, possible, tool| Choice::new(wish, possible, tool).to_string();
-        assert_eq!(said(Wish::Auto, Ok(base()), 17), "what changed since the backup at 0/2000028");
-        assert_eq!(said(Wish::Auto, Err(off()), 17), "the whole: off");
-        assert_eq!(said(Wish::Never, Ok(base()), 17), "the whole");
-        assert!(said(Wish::Auto, Ok(base()), 16).contains("takes no increments"));
-        assert_eq!(said(Wish::Always, Err(first()), 17), "the whole: first");
-        assert!(matches!(Choice::new(Wish::Always, Err(off()), 17), Choice::Refused(_)));
+        let said = |wish, possible| Choice::new(wish, possible).to_string();
+        assert_eq!(said(Wish::Auto, Ok(base())), "what changed since the backup at 0/2000028");
+        assert_eq!(said(Wish::Auto, Err(off())), "the whole: off");
+        assert_eq!(said(Wish::Never, Ok(base())), "the whole");
+        assert_eq!(said(Wish::Always, Err(first())), "the whole: first");
+        assert!(matches!(Choice::new(Wish::Always, Err(off())), Choice::Refused(_)));
     }
 
     #[test]

@@ -75,7 +75,7 @@ async fn with(session: &Session, stage: &Basebackup, cx: &CheckCx) -> Result<()>
         Ok(()) => incremental::choose(session, &source, kept.as_deref()).await?,
         Err(why) => Err(why),
     };
-    let choice = Choice::new(stage.incremental, choice, tool.major);
+    let choice = Choice::new(stage.incremental, choice);
     let incremental = choice.base().is_some();
     cx.board().put(Announced { incremental, can_be_base, bytes: told.bytes });
     let (name, password) = (stage.cluster.name.clone(), session::password(&stage.cluster)?);
