@@ -24,7 +24,7 @@ pub use files::{FileAttributes, Files};
 pub use linked::{linked, linked_then};
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
-pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open};
+pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_with};
 pub use through::through;
 
 use crate::{Error, Result};

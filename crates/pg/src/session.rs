@@ -177,3 +177,12 @@ pub(crate) fn identifier(name: &str) -> String {
     }
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// The password by which reseed itself logs in at a cluster's server, wherever it comes from, for a
+/// program that does so too. Never put it among a program's arguments.
+///
+/// # Errors
+/// When there is no `conninfo`.
+pub(crate) fn password(cluster: &Cluster) -> Result<Option<String>> {
+    Ok(Endpoint::of(cluster)?.password())
+}

@@ -1,6 +1,7 @@
-//! The stages of the primary: `pg-quiesce` and `pg-release`.
+//! The stages of the primary: `pg-quiesce` and `pg-release`, and `pg-basebackup`.
 
 mod backup;
+pub mod basebackup;
 mod held;
 mod identity;
 mod layout;

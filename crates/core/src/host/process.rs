@@ -159,8 +159,22 @@ pub(super) async fn output(mut process: Process, input: &[u8]) -> Result<Output>
 /// # Errors
 /// When the job can't be started.
 pub async fn open(host: &dyn Host, job: &Job) -> Result<BoxStream> {
+    open_with(host, job, b"").await
+}
+
+/// As [`open`], for a job that is first told something on its standard input, for example a secret,
+/// which must not be among its arguments. `input` must fit into a pipe: it is written before anything
+/// is read.
+///
+/// # Errors
+/// When the job can't be started.
+pub async fn open_with(host: &dyn Host, job: &Job, input: &[u8]) -> Result<BoxStream> {
     let mut process = host.start(job).await?;
-    drop(process.stdin.take());
+    if let Some(mut stdin) = process.stdin.take() {
+        // A job that ended early tells why by its exit.
+        let _ = stdin.write_all(input).await;
+        let _ = stdin.shutdown().await;
+    }
     let stdout = process.stdout.take();
     Ok(Box::new(ProcessStream { process, stdout, buffer: BytesMut::new() }))
 }

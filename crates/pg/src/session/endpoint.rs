@@ -155,7 +155,8 @@ impl Endpoint {
         upstream
     }
 
-    fn password(&self) -> Option<String> {
+    /// The password, in libpq's order of places.
+    pub fn password(&self) -> Option<String> {
         let given = self.password.as_ref().map(|secret| secret.reveal().to_owned());
         let given = given.or_else(|| self.full.get("password").map(str::to_owned));
         given.or_else(|| std::env::var("PGPASSWORD").ok()).or_else(|| {

@@ -64,6 +64,11 @@ pub(super) fn backup_obstacle(server: &Server) -> Option<Obstacle> {
             hint: format!("GRANT EXECUTE ON FUNCTION {functions} TO {};", identifier(&server.role.name)),
         });
     }
+    no_full_pages(server)
+}
+
+/// Why a standby can't be backed up, whoever asks for it.
+pub(super) fn no_full_pages(server: &Server) -> Option<Obstacle> {
     (server.vitals.in_recovery && !server.full_page_writes).then(|| Obstacle {
         what: "a standby can't be backed up while its primary runs with full_page_writes = off".into(),
         hint: "on the primary: ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf(); CHECKPOINT;".into(),
