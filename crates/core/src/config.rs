@@ -6,6 +6,7 @@ mod located;
 mod period;
 mod schema;
 mod secret;
+mod size;
 mod table;
 mod variables;
 
@@ -17,6 +18,7 @@ pub use located::{Located, Ref};
 pub use period::Period;
 pub use schema::pipeline_schema;
 pub use secret::{Secret, SecretSource};
+pub use size::{Rate, Size};
 pub use table::Table;
 
 /// One thing that is wrong with a pipeline file.

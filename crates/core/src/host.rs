@@ -4,11 +4,14 @@ mod command;
 mod departing;
 mod drain;
 mod files;
+mod heard;
+mod linked;
 mod local;
 mod pipe;
 mod process;
 #[cfg(target_os = "linux")]
 mod pump;
+mod through;
 
 use std::fmt::Debug;
 
@@ -18,9 +21,11 @@ pub use command::{Become, Command, Job, shell_quote};
 pub use departing::{Departing, OnDrop};
 pub use drain::drain;
 pub use files::{FileAttributes, Files};
+pub use linked::linked;
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
 pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open};
+pub use through::through;
 
 use crate::{Error, Result};
 
@@ -52,13 +57,21 @@ pub trait Host: Debug + Send + Sync {
 }
 
 impl dyn Host + '_ {
+    /// Starts a job, and tells those who listen to its commands what they said.
+    ///
+    /// # Errors
+    /// As [`spawn`](Host::spawn).
+    pub async fn start(&self, job: &Job) -> Result<Process> {
+        Ok(heard::heard(self.spawn(job).await?, job))
+    }
+
     /// Runs a job to its end with `input` on its standard input and gives what it printed.
     ///
     /// # Errors
     /// When the job can't be started; a non-zero exit is in the output, not an error.
     pub async fn output_with(&self, job: impl Into<Job>, input: &[u8]) -> Result<Output> {
         let job = job.into();
-        process::output(self.spawn(&job).await?, input).await
+        process::output(self.start(&job).await?, input).await
     }
 
     /// Runs a job to its end and gives what it printed.

@@ -53,6 +53,11 @@ pub trait Stage: Debug + Send + Sync {
         None
     }
 
+    /// Whether it brings streams from one machine to another. Pure.
+    fn carries(&self) -> bool {
+        false
+    }
+
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
     /// notes what a person should see in a plan.
     ///

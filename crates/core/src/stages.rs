@@ -5,9 +5,14 @@ mod zstd;
 use std::sync::Arc;
 
 use crate::config::BuildCx;
-use crate::host::{LocalConfig, LocalHost};
+use crate::host::{Host, LocalConfig, LocalHost};
 use crate::register_resource;
 use crate::registry::{HostResource, ResourceConfig};
+
+/// The machine that this process runs on, for what a filter does in this process.
+pub(crate) fn here() -> Arc<dyn Host> {
+    Arc::new(LocalHost::new("local", &LocalConfig::default()))
+}
 
 impl ResourceConfig for LocalConfig {
     const TABLE: &'static str = "hosts";

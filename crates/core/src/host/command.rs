@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OnDrop;
+use super::heard::Listener;
+use crate::Result;
 
 /// How a host runs what needs root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +40,7 @@ pub struct Command {
     within: Vec<Command>,
     title: Option<&'static str>,
     on_drop: OnDrop,
+    listener: Option<Listener>,
 }
 
 impl Command {
@@ -50,6 +53,7 @@ impl Command {
             within: Vec::new(),
             title: None,
             on_drop: OnDrop::End,
+            listener: None,
         }
     }
 
@@ -99,6 +103,29 @@ impl Command {
     /// number of words of each of the job's commands, separated by commas, and then all these words.
     pub fn running(mut self, job: Job) -> Self {
         self.within = job.steps;
+        self
+    }
+
+    /// Tells `hear` what it wrote to standard error, which may be nothing, when its job has ended and
+    /// every command of it well. One that runs a job itself speaks for the commands of that, too. An
+    /// error of `hear` fails the job.
+    pub fn heard_by(mut self, hear: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(hear));
+        self
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        let within = self.within.iter().flat_map(Self::listeners);
+        self.listener.iter().cloned().chain(within).collect()
+    }
+
+    pub(super) fn title(&self) -> Option<&'static str> {
+        self.title
+    }
+
+    /// One more command at the end of the job that this one runs.
+    pub(super) fn with_one_more(mut self, step: Command) -> Self {
+        self.within.push(step);
         self
     }
 

@@ -13,7 +13,7 @@ use crate::stream::{BoxStream, ByteStream};
 use crate::{Error, Result};
 
 /// Bytes that one read asks for.
-const READ: usize = 256 * 1024;
+pub(super) const READ: usize = 256 * 1024;
 /// Bytes of standard error that are kept of each command.
 pub(crate) const STDERR_KEPT: usize = 16 * 1024;
 
@@ -159,7 +159,7 @@ pub(super) async fn output(mut process: Process, input: &[u8]) -> Result<Output>
 /// # Errors
 /// When the job can't be started.
 pub async fn open(host: &dyn Host, job: &Job) -> Result<BoxStream> {
-    let mut process = host.spawn(job).await?;
+    let mut process = host.start(job).await?;
     drop(process.stdin.take());
     let stdout = process.stdout.take();
     Ok(Box::new(ProcessStream { process, stdout, buffer: BytesMut::new() }))

@@ -84,6 +84,13 @@ pub trait Filter: Debug + Send + Sync {
     /// # Errors
     /// When it can't take this stream.
     fn flow(&self, input: &StreamKind) -> Result<StreamKind, Box<Mismatch>>;
+    /// See [`Stage::check`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
     /// Puts the filter on one stream, lazily: nothing is started or pulled here.
     ///
     /// # Errors
@@ -108,6 +115,10 @@ impl<F: Filter> Stage for FilterStage<F> {
         }
     }
 
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        self.0.check(cx).await
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
         let mut filtered = Vec::with_capacity(streams.len());
@@ -121,8 +132,8 @@ impl<F: Filter> Stage for FilterStage<F> {
 /// Brings streams from the machine that sends to the machine that receives.
 ///
 /// A transport owns both ends of its wire: what the filters before it asked for (compression) is
-/// done on the sending machine and undone on the receiving one, so a plain stream comes out. A
-/// stream that is cut on the wire never ends cleanly.
+/// done on the sending machine and undone on the receiving one. What is done already (encryption by
+/// a command) travels as it is. A stream that is cut on the wire never ends cleanly.
 #[async_trait]
 pub trait Transport: Debug + Send + Sync {
     /// The stage's name.
@@ -160,9 +171,13 @@ impl<T: Transport> Stage for TransportStage<T> {
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
-            Kind::Stream(stream) => Ok(Kind::Stream(StreamKind { format: stream.format.clone(), encodings: vec![] })),
+            Kind::Stream(stream) => Ok(Kind::Stream(stream.clone().carried())),
             other => Err(Mismatch::new("a stream", other, other.clone())),
         }
+    }
+
+    fn carries(&self) -> bool {
+        true
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -247,7 +262,7 @@ impl<S: Sink> SinkStage<S> {
         // What is already in this process was counted by the transport that brought it here.
         let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
         let stream = stream.open(plain).await?;
-        let process = self.0.host().spawn(&job).await?;
+        let process = self.0.host().start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
     }
 }

@@ -154,6 +154,14 @@ impl CheckCx {
         self.run.stages.iter().take(self.index).rev().find_map(|stage| stage.host())
     }
 
+    /// The machine that the streams are on when this stage takes them: the one that makes them, or,
+    /// behind a transport, the one that receives them. `None` where they are in this process.
+    pub fn stream_host(&self) -> Option<Arc<dyn Host>> {
+        let earlier = self.run.stages.iter().take(self.index).rev();
+        let carried = earlier.take_while(|stage| stage.host().is_none()).any(|stage| stage.carries());
+        if carried { self.next_host() } else { self.previous_host() }
+    }
+
     /// Whether a stage of this name is in the pipeline.
     pub fn has_stage(&self, name: &str) -> bool {
         self.run.stages.iter().any(|stage| stage.name() == name)

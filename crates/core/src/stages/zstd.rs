@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::codec::{Codec, Zstd};
 use crate::config::{BuildCx, Located, Problem};
-use crate::item::{Body, StreamItem};
+use crate::item::{Reach, StreamItem};
 use crate::register_stage;
 use crate::registry::StageConfig;
 use crate::stage::{Filter, FilterStage, Stage, StageCx};
+use crate::stages::here;
 use crate::{Mismatch, Result, StreamKind};
 
 /// Compresses streams with zstd. In front of a transport it runs on the sending machine, by reseed
@@ -74,7 +75,7 @@ impl Filter for Compress {
 
     async fn apply(&self, mut stream: StreamItem, _cx: &StageCx) -> Result<StreamItem> {
         stream.header.encodings.push(self.0.encoding());
-        stream.pending.push(self.0.clone());
+        stream.pending.codec(self.0.clone());
         Ok(stream)
     }
 }
@@ -101,15 +102,15 @@ impl Filter for Decompress {
     }
 
     async fn apply(&self, mut stream: StreamItem, cx: &StageCx) -> Result<StreamItem> {
-        stream.header.encodings.pop();
         // What was asked for and not done yet need not be done at all.
-        if stream.pending.pop().is_none() {
-            let header = stream.header.clone();
-            let wrap = stream.wrap.take();
-            let encoded = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
-            let body = Body::Here(Zstd { level: 3 }.decode(encoded));
-            return Ok(StreamItem { header, body, pending: vec![], wrap });
+        if !stream.pending.take_back(&Zstd::ENCODING) {
+            let zstd = Zstd { level: 3 };
+            stream = match (stream.reach(), zstd.decoder()) {
+                (Reach::Far, Some(decoder)) => stream.filtered_by(decoder, here(), &cx.meters().stream)?,
+                _ => stream.map_here(&cx.meters().stream, move |stream| zstd.decode(stream)),
+            };
         }
+        stream.header.encodings.pop();
         Ok(stream)
     }
 }
