@@ -1,5 +1,8 @@
 //! The engine: folds kinds, checks, runs, and takes everything back when something fails.
 
+mod branches;
+mod drive;
+mod pipeline;
 #[cfg(test)]
 mod tests;
 mod unwind;
@@ -8,98 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) use self::branches::Forked;
+pub use self::pipeline::{Misfit, Pipeline};
 
 use crate::event::{Blind, Event, Observer};
 use crate::item::Item;
 use crate::report::{Outcome, RunReport};
-use crate::stage::{Board, CheckCx, Claim, Meters, Run, Stage, StageCx};
-use crate::undo::UndoStack;
-use crate::{Error, Kind, Mismatch, Result, run_id};
-
-/// Stages in order, under a name.
-#[derive(Debug, Clone)]
-pub struct Pipeline {
-    name: String,
-    stages: Vec<Arc<dyn Stage>>,
-}
-
-/// Why a pipeline can't be one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Misfit {
-    /// A stage can't follow the one before it.
-    Kind {
-        /// Position of the stage, from 0.
-        index: usize,
-        /// What does not fit.
-        mismatch: Box<Mismatch>,
-    },
-    /// Two stages want the same thing for themselves.
-    Claim {
-        /// Positions of the two stages.
-        indexes: (usize, usize),
-        /// What they both want.
-        claim: Claim,
-    },
-    /// The last stage gives something that is no end of a pipeline.
-    End {
-        /// What it gives.
-        kind: Kind,
-    },
-}
-
-impl Pipeline {
-    /// A pipeline of these stages.
-    pub fn new(name: impl Into<String>, stages: Vec<Arc<dyn Stage>>) -> Self {
-        Self { name: name.into(), stages }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its stages.
-    pub fn stages(&self) -> &[Arc<dyn Stage>] {
-        &self.stages
-    }
-
-    /// The kind after each stage. Pure.
-    ///
-    /// # Errors
-    /// Every mismatch and every claim that two stages make, all at once.
-    pub fn fold(&self) -> Result<Vec<Kind>, Vec<Misfit>> {
-        let mut misfits = self.contested();
-        let mut kinds = Vec::with_capacity(self.stages.len());
-        let mut kind = Kind::Start;
-        for (index, stage) in self.stages.iter().enumerate() {
-            kind = stage.flow(&kind).unwrap_or_else(|mismatch| {
-                let gives = mismatch.gives.clone();
-                misfits.push(Misfit::Kind { index, mismatch });
-                gives
-            });
-            kinds.push(kind.clone());
-        }
-        if !matches!(kind, Kind::Standby | Kind::Staged(_) | Kind::Dataset(_)) && misfits.is_empty() {
-            misfits.push(Misfit::End { kind });
-        }
-        if misfits.is_empty() { Ok(kinds) } else { Err(misfits) }
-    }
-
-    fn contested(&self) -> Vec<Misfit> {
-        let mut owners: Vec<(usize, Claim)> = Vec::new();
-        let mut misfits = Vec::new();
-        for (index, stage) in self.stages.iter().enumerate() {
-            for claim in stage.claims() {
-                match owners.iter().find(|(owner, held)| *held == claim && *owner != index) {
-                    Some((owner, _)) => misfits.push(Misfit::Claim { indexes: (*owner, index), claim }),
-                    None => owners.push((index, claim)),
-                }
-            }
-        }
-        misfits
-    }
-}
+use crate::stage::{Meters, Run};
+use crate::{Error, Result, run_id};
 
 /// How a run treats its ends.
 #[derive(Debug, Clone)]
@@ -165,7 +86,7 @@ impl Engine {
     /// # Errors
     /// Each refusal with the name of its stage in front.
     pub async fn check(&self) -> Result<(), Vec<Error>> {
-        self.check_run(&self.start()).await
+        drive::check(&self.start(), 0).await
     }
 
     /// Checks and runs the pipeline to its end, whatever that is.
@@ -175,9 +96,9 @@ impl Engine {
         self.observer.on(&Event::RunStarted {
             run: run.id.clone(),
             pipeline: run.pipeline.clone(),
-            stages: self.pipeline.stages.iter().map(|stage| stage.name().to_owned()).collect(),
+            stages: self.pipeline.stages().iter().map(|stage| stage.name().to_owned()).collect(),
         });
-        let result = match self.check_run(&run).await {
+        let result = match drive::check(&run, 0).await {
             Ok(()) => {
                 self.observer.on(&Event::Checked);
                 self.run_stages(&run).await
@@ -185,8 +106,11 @@ impl Engine {
             Err(refusals) => Err(merge(refusals)),
         };
         let outcome = match &result {
-            Ok(()) => self.commit(&run).await,
-            Err(_) => unwind::unwind(&run, &self.stop_undo).await,
+            Ok(()) => {
+                commit(&run).await;
+                Outcome::Done
+            }
+            Err(_) => unwind::unwind(&run).await,
         };
         self.finish(&run, outcome, result.err(), begun.elapsed())
     }
@@ -197,122 +121,26 @@ impl Engine {
             report: Mutex::new(RunReport::new(&id, self.pipeline.name())),
             id,
             pipeline: self.pipeline.name().to_owned(),
-            stages: self.pipeline.stages.clone(),
-            board: Board::default(),
-            meters: Meters::default(),
+            stages: self.pipeline.stages().to_vec(),
+            branch: None,
+            board: Arc::default(),
+            meters: Arc::new(Meters::default()),
             observer: Arc::clone(&self.observer),
+            grace: self.options.grace,
             cancel: self.cancel.clone(),
-            undo: UndoStack::default(),
+            stop_undo: self.stop_undo.clone(),
+            undo: Arc::default(),
             chores: Mutex::default(),
+            forked: Mutex::default(),
         })
     }
 
-    async fn check_run(&self, run: &Arc<Run>) -> Result<(), Vec<Error>> {
-        let mut refusals = Vec::new();
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            let surveyed = self.unless_cancelled(stage.survey(&cx)).await;
-            surveyed.map_err(|error| vec![self.refusal(index, stage, error)])?;
-        }
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            if let Err(error) = self.unless_cancelled(stage.check(&cx)).await {
-                refusals.push(self.refusal(index, stage, error));
-            }
-        }
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
-    }
-
-    /// Tells the refusal, and gives it with the name of its stage in front.
-    fn refusal(&self, index: usize, stage: &Arc<dyn Stage>, error: Error) -> Error {
-        let error = error.into_refusal();
-        if error.class() == crate::Class::Refused {
-            let (name, hint) = (stage.name().to_owned(), error.hint_text().map(str::to_owned));
-            self.observer.on(&Event::Refused { index, stage: name, error: error.chain(), hint });
-        }
-        error.context(format!("stage {}", stage.name()))
-    }
-
-    async fn unless_cancelled(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::cancelled()),
-            done = work => done,
-        }
-    }
-
     async fn run_stages(&self, run: &Arc<Run>) -> Result<()> {
-        let ticker = tokio::spawn(tick(Arc::clone(run), self.options.tick));
-        let mut item = Ok(Item::start());
-        for index in 0..run.stages.len() {
-            let Ok(input) = item else { break };
-            item = self.run_stage(run, index, input).await;
-        }
-        ticker.abort();
+        let ticker = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(run), self.options.tick)));
+        let done = drive::stages(run, 0, Item::start()).await;
+        drop(ticker);
         self.observer.on(&Event::Progress(run.meters.progress()));
-        item.map(drop)
-    }
-
-    async fn run_stage(&self, run: &Arc<Run>, index: usize, input: Item) -> Result<Item> {
-        let name = run.stages[index].name().to_owned();
-        self.observer.on(&Event::StageStarted { index, stage: name.clone() });
-        let begun = Instant::now();
-        match self.drive(run, index, input).await {
-            Ok(item) => {
-                let seconds = begun.elapsed().as_secs_f64();
-                self.observer.on(&Event::StageFinished { index, stage: name, seconds });
-                Ok(item)
-            }
-            Err(error) => {
-                let error = error.context(format!("stage {name}"));
-                self.observer.on(&Event::StageFailed { index, stage: name, error: error.chain() });
-                Err(error)
-            }
-        }
-    }
-
-    /// Runs one stage as a task of its own, so that a panic is an error like another. After a
-    /// cancel it has a grace period; then it is dropped, and its children with it.
-    async fn drive(&self, run: &Arc<Run>, index: usize, input: Item) -> Result<Item> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        let stage = Arc::clone(&run.stages[index]);
-        let cx = StageCx(CheckCx { run: Arc::clone(run), index });
-        let mut task = tokio::spawn(async move { stage.run(input, &cx).await });
-        let joined = tokio::select! {
-            joined = &mut task => joined,
-            () = self.cancel.cancelled() => match tokio::time::timeout(self.options.grace, &mut task).await {
-                Ok(joined) => joined,
-                Err(_) => {
-                    task.abort();
-                    task.await
-                }
-            },
-        };
-        match joined {
-            Ok(result) if self.cancel.is_cancelled() => {
-                result.and(Err(Error::cancelled())).map_err(|_| Error::cancelled())
-            }
-            Ok(result) => result,
-            Err(gone) if gone.is_panic() => Err(Error::failed(format!("panicked: {}", panic_text(gone)))),
-            Err(_) => Err(Error::cancelled()),
-        }
-    }
-
-    async fn commit(&self, run: &Arc<Run>) -> Outcome {
-        run.undo.commit();
-        let chores = std::mem::take(&mut *run.chores.lock().unwrap_or_else(PoisonError::into_inner));
-        for chore in chores {
-            match chore.perform().await {
-                Ok(Some(text)) => self.observer.on(&Event::Chore { text }),
-                Ok(None) => {}
-                Err(error) => self
-                    .observer
-                    .on(&Event::Warning { stage: None, text: format!("{}: {}", chore.describe(), error.chain()) }),
-            }
-        }
-        Outcome::Done
+        done.map(drop)
     }
 
     fn finish(&self, run: &Arc<Run>, outcome: Outcome, error: Option<Error>, took: Duration) -> RunReport {
@@ -328,9 +156,25 @@ impl Engine {
             report.error = Some(error.chain());
             report.hint = error.hint_text().map(str::to_owned);
         }
-        report.by_hand = run.undo.armed().iter().map(|undo| undo.by_hand()).collect();
+        report.by_hand.extend(run.undo.armed().iter().map(|undo| undo.by_hand()));
         self.observer.on(&Event::RunFinished(Box::new(report.clone())));
         report
+    }
+}
+
+/// Nothing is taken back any more; does what was left for afterwards.
+async fn commit(run: &Run) {
+    run.undo.commit();
+    let chores = std::mem::take(&mut *run.chores.lock().unwrap_or_else(PoisonError::into_inner));
+    for chore in chores {
+        match chore.perform().await {
+            Ok(Some(text)) => run.observer.on(&Event::Chore { text }),
+            Ok(None) => {}
+            Err(error) => {
+                let text = format!("{}: {}", chore.describe(), error.chain());
+                run.observer.on(&Event::Warning { stage: None, text });
+            }
+        }
     }
 }
 
@@ -361,10 +205,4 @@ fn merge(mut refusals: Vec<Error>) -> Error {
         Some(hint) => merged.hint(hint),
         None => merged,
     }
-}
-
-fn panic_text(gone: tokio::task::JoinError) -> String {
-    let payload = gone.into_panic();
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub(crate) use adapters::unexpected;
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub use board::Board;
 pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
@@ -26,6 +27,15 @@ pub struct Claim {
     pub host: String,
     /// Its name there.
     pub name: String,
+}
+
+/// One of the ways on which a pipeline goes on after a stage that parts it.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Its name: small letters, digits and `-`.
+    pub name: String,
+    /// Its stages.
+    pub stages: Vec<Arc<dyn Stage>>,
 }
 
 /// One step of a pipeline.
@@ -56,6 +66,12 @@ pub trait Stage: Debug + Send + Sync {
     /// Whether it brings streams from one machine to another. Pure.
     fn carries(&self) -> bool {
         false
+    }
+
+    /// The branches into which it parts the pipeline. They run inside of this stage, and nothing but
+    /// it drives them.
+    fn branches(&self) -> &[Branch] {
+        &[]
     }
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and

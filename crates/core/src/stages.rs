@@ -1,5 +1,6 @@
 //! Stages and resources that know nothing but streams and this machine.
 
+mod tee;
 mod zstd;
 
 use std::sync::Arc;

@@ -2,10 +2,12 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Board, Stage};
+use crate::engine::Forked;
 use crate::event::{Event, Observer, Progress};
 use crate::host::Host;
 use crate::item::SnapshotPart;
@@ -77,13 +79,32 @@ pub struct Run {
     pub(crate) id: String,
     pub(crate) pipeline: String,
     pub(crate) stages: Vec<Arc<dyn Stage>>,
-    pub(crate) board: Board,
-    pub(crate) meters: Meters,
+    /// The branch that this run is, if it is one.
+    pub(crate) branch: Option<String>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// How long a stage may go on after a cancel.
+    pub(crate) grace: Duration,
     pub(crate) cancel: CancellationToken,
-    pub(crate) undo: UndoStack,
+    pub(crate) stop_undo: CancellationToken,
+    pub(crate) undo: Arc<UndoStack>,
     pub(crate) chores: Mutex<Vec<Arc<dyn Chore>>>,
     pub(crate) report: Mutex<RunReport>,
+    /// Its branches, once they were surveyed.
+    pub(crate) forked: Mutex<Vec<Forked>>,
+}
+
+impl Run {
+    /// Its branches.
+    pub(crate) fn forked(&self) -> Vec<Forked> {
+        self.forked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes something in the report.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut RunReport)) {
+        note(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// What a stage may ask and say while it surveys and checks.
@@ -162,6 +183,17 @@ impl CheckCx {
         if carried { self.next_host() } else { self.previous_host() }
     }
 
+    /// Names of the branches into which this run parts; none where it does not.
+    pub fn branches(&self) -> Vec<String> {
+        let branches = self.run.stages.iter().flat_map(|stage| stage.branches());
+        branches.map(|branch| branch.name.clone()).collect()
+    }
+
+    /// The branch that the stage is in.
+    pub fn branch(&self) -> Option<&str> {
+        self.run.branch.as_deref()
+    }
+
     /// Whether a stage of this name is in the pipeline.
     pub fn has_stage(&self, name: &str) -> bool {
         self.run.stages.iter().any(|stage| stage.name() == name)
@@ -190,6 +222,11 @@ impl StageCx {
         self.run.undo.arm(Arc::new(undo))
     }
 
+    /// Arms the undo of an act that is done for one branch alone: it is taken back with the branch.
+    pub fn arm_for(&self, branch: &str, undo: impl Undo + 'static) -> Armed {
+        self.run.undo.arm_for(Some(branch), Arc::new(undo))
+    }
+
     /// Disarms an undo whose act was taken back, or made good, in the normal course.
     pub fn disarm(&self, armed: Armed) {
         self.run.undo.disarm(armed);
@@ -207,7 +244,7 @@ impl StageCx {
 
     /// Notes something in the report.
     pub fn report(&self, note: impl FnOnce(&mut RunReport)) {
-        note(&mut self.run.report.lock().unwrap_or_else(PoisonError::into_inner));
+        self.run.note(note);
     }
 
     /// Resolves when the run is cancelled. A stage may end early then; it need not.
