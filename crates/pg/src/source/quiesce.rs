@@ -19,7 +19,7 @@ use super::survey::Surveyed;
 use super::vitals::Vitals;
 use super::{backup, layout, requirements, slot};
 use crate::cluster::Cluster;
-use crate::facts::{Backup, Mode};
+use crate::facts::{Backup, Mode, slot_of};
 use crate::session::Session;
 
 /// Makes the source ready for a snapshot: reserves the WAL that the standby will need, and tells the
@@ -106,7 +106,8 @@ impl Stage for Quiesce {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let surveyed = surveyed(cx)?;
-        let mut refusals = requirements::refusals(&surveyed.server, self.slot);
+        let mut refusals =
+            requirements::refusals(&surveyed.server, if self.slot { cx.branches().len().max(1) } else { 0 });
         if !cx.has_stage(super::release::NAME) {
             let text = "pg-quiesce begins what no pg-release ends";
             refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
@@ -173,6 +174,22 @@ impl Quiesce {
         }
     }
 
+    /// Makes the slot of the run, or of each of its branches.
+    async fn reserve(&self, session: &Session, slot: &str, cx: &StageCx) -> Result<()> {
+        let drop = |slot: &str| slot::DropSlot { cluster: self.cluster.clone(), slot: slot.to_owned() };
+        let branches = cx.branches();
+        for branch in &branches {
+            let slot = slot_of(slot, Some(branch));
+            let _ = cx.arm_for(branch, drop(&slot));
+            slot::create(session, &slot).await?;
+        }
+        if branches.is_empty() {
+            let _ = cx.arm(drop(slot));
+            slot::create(session, slot).await?;
+        }
+        Ok(())
+    }
+
     /// Opens the session that stays, makes the slot and begins the backup; each undo is armed first.
     async fn hold(&self, surveyed: &Surveyed, choice: Choice, slot: Option<&str>, cx: &StageCx) -> Result<()> {
         let application = application(cx.run_id());
@@ -184,8 +201,7 @@ impl Quiesce {
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
         if let Some(slot) = slot {
-            let _ = cx.arm(slot::DropSlot { cluster: self.cluster.clone(), slot: slot.to_owned() });
-            slot::create(session, slot).await?;
+            self.reserve(session, slot, cx).await?;
         }
         let begun = backup::begin(session, surveyed, choice.mode, self.fast, cx);
         tokio::select! {

@@ -5,10 +5,10 @@ use reseed_core::Error;
 use super::mode::Obstacle;
 use super::server::{Role, Room, Server};
 
-/// Every reason to refuse, whatever the mode.
-pub(super) fn refusals(server: &Server, slot: bool) -> Vec<Error> {
+/// Every reason to refuse, whatever the mode, for a run that makes so many slots.
+pub(super) fn refusals(server: &Server, slots: usize) -> Vec<Error> {
     let wal_level = (server.wal_level == "minimal").then(wal_level);
-    let slots = slot.then(|| no_slot(server.room)).flatten();
+    let slots = no_slot(server.room, i64::try_from(slots).unwrap_or(i64::MAX));
     let role = (!server.role.replication).then(|| no_replication(&server.role));
     [wal_level, no_wal_sender(server.room), slots, role].into_iter().flatten().collect()
 }
@@ -26,16 +26,16 @@ fn no_wal_sender(room: Room) -> Option<Error> {
     (wal_senders >= max_wal_senders).then(|| Error::refused(text).hint(hint))
 }
 
-fn no_slot(room: Room) -> Option<Error> {
+fn no_slot(room: Room, wanted: i64) -> Option<Error> {
     let Room { slots, max_slots, .. } = room;
     let text =
         format!("the source has no free replication slot: {slots} of max_replication_slots = {max_slots} in use");
     let hint = format!(
         "drop one that nobody uses (SELECT slot_name FROM pg_replication_slots WHERE NOT active), or \
          ALTER SYSTEM SET max_replication_slots = {}; and restart the source",
-        slots + 2
+        slots + wanted + 1
     );
-    (slots >= max_slots).then(|| Error::refused(text).hint(hint))
+    (wanted > 0 && slots + wanted > max_slots).then(|| Error::refused(text).hint(hint))
 }
 
 fn no_replication(role: &Role) -> Error {
@@ -82,13 +82,13 @@ mod tests {
     use super::super::tests::server;
     use super::*;
 
-    fn said(server: &Server, slot: bool) -> String {
-        refusals(server, slot).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
+    fn said(server: &Server, slots: usize) -> String {
+        refusals(server, slots).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
     fn a_good_source_is_not_refused() {
-        assert_eq!(said(&server(), true), "");
+        assert_eq!(said(&server(), 1), "");
         assert_eq!(backup_obstacle(&server()), None);
     }
 
@@ -98,12 +98,12 @@ mod tests {
         bad.wal_level = "minimal".into();
         bad.room = Room { wal_senders: 2, max_wal_senders: 2, slots: 4, max_slots: 4 };
         bad.role.replication = false;
-        let all = said(&bad, true);
+        let all = said(&bad, 1);
         for part in ["wal_level", "max_wal_senders = 2", "max_replication_slots = 4", "role repl may not replicate"] {
             assert!(all.contains(part), "{part} in {all}");
         }
-        assert!(!said(&bad, false).contains("max_replication_slots"));
-        let error = merged(refusals(&bad, true)).unwrap_err();
+        assert!(!said(&bad, 0).contains("max_replication_slots"));
+        let error = merged(refusals(&bad, 1)).unwrap_err();
         assert!(error.hint_text().unwrap().contains("ALTER ROLE repl REPLICATION;"));
     }
 
