@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::RunReport;
+use crate::report::{BranchReport, RunReport};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -105,9 +105,41 @@ pub enum Event {
         /// What was done.
         text: String,
     },
+    /// A branch has ended: it has committed, or what it did is taken back.
+    #[serde(rename = "branch.finished")]
+    BranchFinished(BranchReport),
     /// The end; always the last event of a run.
     #[serde(rename = "run.finished")]
     RunFinished(Box<RunReport>),
+}
+
+impl Event {
+    /// Makes it one of a branch: its name in front, and the position of the stage that parts.
+    pub(crate) fn of_branch(&mut self, branch: &str, at: usize) {
+        let stage = match self {
+            Event::Note { stage, index, .. }
+            | Event::Refused { stage, index, .. }
+            | Event::StageStarted { stage, index }
+            | Event::StageFinished { stage, index, .. }
+            | Event::StageFailed { stage, index, .. } => {
+                *index = at;
+                stage
+            }
+            Event::Warning { stage: Some(stage), .. } => stage,
+            Event::Warning { stage, .. } => {
+                *stage = Some(branch.to_owned());
+                return;
+            }
+            Event::Undone { undo } | Event::Stuck { undo, .. } => undo,
+            Event::Chore { text } => text,
+            Event::RunStarted { .. }
+            | Event::Checked
+            | Event::Progress(_)
+            | Event::BranchFinished(_)
+            | Event::RunFinished(_) => return,
+        };
+        stage.insert_str(0, &format!("{branch}: "));
+    }
 }
 
 /// How far the streams are. Counts are of the whole run so far.

@@ -126,6 +126,13 @@ pub enum Kind {
     Standby,
 }
 
+impl Kind {
+    /// Whether a pipeline may end with it.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Kind::Standby | Kind::Staged(_) | Kind::Dataset(_))
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -83,6 +83,17 @@ impl StagePlugin {
     }
 }
 
+impl StagePlugin {
+    /// A plugin whose table holds stages itself, in tables that `build` takes off.
+    pub(crate) const fn nested(
+        name: &'static str,
+        schema: fn() -> Schema,
+        build: fn(crate::config::Table<'_>, &mut BuildCx<'_>) -> Option<Arc<dyn Stage>>,
+    ) -> Self {
+        Self { name, schema, build }
+    }
+}
+
 impl ResourcePlugin {
     /// The plugin of a configuration type.
     pub const fn of<C: ResourceConfig>() -> Self {
@@ -90,7 +101,8 @@ impl ResourcePlugin {
     }
 }
 
-fn schema_of<C: JsonSchema>() -> Schema {
+/// The schema of a configuration, complete in itself.
+pub(crate) fn schema_of<C: JsonSchema>() -> Schema {
     schemars::generate::SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator()

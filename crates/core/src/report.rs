@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// How a run ended for the machines that it touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It did what it was for, and proved it.
@@ -72,6 +72,9 @@ pub struct RunReport {
     pub hashes: Vec<StreamHash>,
     /// Why it did not do what it was for, with the causes.
     pub error: Option<String>,
+    /// How each branch ended, where the run had branches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BranchReport>,
     /// What a person can do about the error.
     #[serde(skip)]
     pub hint: Option<String>,
@@ -86,7 +89,54 @@ pub struct RunReport {
     pub by_hand: Vec<String>,
 }
 
+/// How one branch of a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BranchReport {
+    /// Its name.
+    pub branch: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// See [`RunReport::downtime_seconds`].
+    pub downtime_seconds: Option<f64>,
+    /// See [`RunReport::full`].
+    pub full: bool,
+    /// See [`RunReport::from_guid`].
+    pub from_guid: Option<String>,
+    /// See [`RunReport::to_guid`].
+    pub to_guid: Option<String>,
+    /// Why it did not do what it was for, with the causes.
+    pub error: Option<String>,
+}
+
+impl BranchReport {
+    pub(crate) fn new(branch: &str, outcome: Outcome, run: &RunReport, error: Option<String>) -> Self {
+        Self {
+            branch: branch.to_owned(),
+            outcome,
+            downtime_seconds: run.downtime_seconds,
+            full: run.full,
+            from_guid: run.from_guid.clone(),
+            to_guid: run.to_guid.clone(),
+            error,
+        }
+    }
+}
+
 impl RunReport {
+    /// Adds a branch. What the run reports of one target it reports of the first branch that is done;
+    /// the downtime is the longest of all.
+    pub(crate) fn add(&mut self, branch: BranchReport) {
+        if branch.outcome == Outcome::Done && self.branches.iter().all(|other| other.outcome != Outcome::Done) {
+            self.full = branch.full;
+            self.from_guid.clone_from(&branch.from_guid);
+            self.to_guid.clone_from(&branch.to_guid);
+        }
+        let longest = [self.downtime_seconds, branch.downtime_seconds].into_iter().flatten().reduce(f64::max);
+        self.downtime_seconds = longest;
+        self.branches.push(branch);
+    }
+
     /// A report of a run that has not done anything yet.
     pub fn new(run: impl Into<String>, pipeline: impl Into<String>) -> Self {
         Self {
@@ -103,6 +153,7 @@ impl RunReport {
             said: vec![],
             hashes: vec![],
             error: None,
+            branches: vec![],
             hint: None,
             refused: false,
             cancelled: false,

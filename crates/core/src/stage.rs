@@ -12,7 +12,7 @@ use async_trait::async_trait;
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
-pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{Ahead, CheckCx, Holding, Holdings, Meters, Run, StageCx};
 
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
@@ -27,6 +27,15 @@ pub struct Claim {
     pub host: String,
     /// Its name there.
     pub name: String,
+}
+
+/// One of the ways on which a pipeline goes on after a stage that parts it.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Its name: small letters, digits and `-`.
+    pub name: String,
+    /// Its stages.
+    pub stages: Vec<Arc<dyn Stage>>,
 }
 
 /// One step of a pipeline.
@@ -57,6 +66,12 @@ pub trait Stage: Debug + Send + Sync {
     /// Whether it brings streams from one machine to another. Pure.
     fn carries(&self) -> bool {
         false
+    }
+
+    /// The branches into which it parts the pipeline. The engine surveys and checks them right after
+    /// this stage; they run inside of it, and nothing but it drives them. No stage may follow it.
+    fn branches(&self) -> &[Branch] {
+        &[]
     }
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and

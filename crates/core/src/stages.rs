@@ -5,6 +5,7 @@ mod buffer;
 mod exec;
 mod hash;
 mod passing;
+mod tee;
 mod throttle;
 mod zstd;
 

@@ -24,7 +24,7 @@ mod probe;
 mod undo;
 mod unwind;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use filter::FilterContract;
@@ -34,14 +34,11 @@ pub use probe::{Probe, endless};
 pub use undo::holds_as_an_undo;
 pub use unwind::{FAULTS, Fault, unwinds};
 
-use crate::engine::Pipeline;
-use crate::event::Blind;
+use crate::Format;
+use crate::engine::{Engine, Pipeline};
 use crate::item::{SnapshotPart, StreamHeader, StreamItem};
-use crate::report::RunReport;
-use crate::stage::{Board, CheckCx, Meters, Run, Stage, StageCx};
+use crate::stage::{CheckCx, Stage, StageCx};
 use crate::stream::BoxStream;
-use crate::undo::UndoStack;
-use crate::{Format, run_id};
 
 /// How long is waited for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,21 +53,8 @@ pub fn stage(table: &str) -> Arc<dyn Stage> {
 
 /// What a stage is given that is the only one of a run which nobody watches.
 pub fn context(stage: Arc<dyn Stage>) -> StageCx {
-    let pipeline = Pipeline::new("testkit", vec![stage]);
-    let id = run_id();
-    let run = Run {
-        report: Mutex::new(RunReport::new(&id, pipeline.name())),
-        id,
-        pipeline: pipeline.name().to_owned(),
-        stages: pipeline.stages().to_vec(),
-        board: Board::default(),
-        meters: Meters::default(),
-        observer: Arc::new(Blind),
-        cancel: Default::default(),
-        undo: UndoStack::default(),
-        chores: Mutex::default(),
-    };
-    StageCx(CheckCx { run: Arc::new(run), index: 0 })
+    let run = Engine::new(Pipeline::new("testkit", vec![stage])).start();
+    StageCx(CheckCx { run, index: 0 })
 }
 
 /// A full stream of a dataset that nobody has.

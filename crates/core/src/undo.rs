@@ -68,22 +68,35 @@ pub struct UndoStack {
 #[derive(Debug, Default)]
 struct Entries {
     next: u64,
-    armed: Vec<(u64, Arc<dyn Undo>)>,
+    armed: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    /// The branch for which alone the act was done.
+    branch: Option<String>,
+    undo: Arc<dyn Undo>,
 }
 
 impl UndoStack {
     /// Arms an undo; call this before the act.
     pub fn arm(&self, undo: Arc<dyn Undo>) -> Armed {
+        self.arm_for(None, undo)
+    }
+
+    /// Arms the undo of an act that is done for one branch alone.
+    pub fn arm_for(&self, branch: Option<&str>, undo: Arc<dyn Undo>) -> Armed {
         let mut inner = self.lock();
         inner.next += 1;
         let id = inner.next;
-        inner.armed.push((id, undo));
+        inner.armed.push(Entry { id, branch: branch.map(str::to_owned), undo });
         Armed(id)
     }
 
     /// Forgets an undo whose act has been taken back, or made good, in the normal course.
     pub fn disarm(&self, armed: Armed) {
-        self.lock().armed.retain(|(id, _)| *id != armed.0);
+        self.lock().armed.retain(|entry| entry.id != armed.0);
     }
 
     /// Forgets everything: the run has committed.
@@ -93,12 +106,24 @@ impl UndoStack {
 
     /// Forgets one undo that has been done.
     pub fn forget(&self, done: &Arc<dyn Undo>) {
-        self.lock().armed.retain(|(_, undo)| !Arc::ptr_eq(undo, done));
+        self.lock().armed.retain(|entry| !Arc::ptr_eq(&entry.undo, done));
     }
 
     /// What is armed, the last first.
     pub fn armed(&self) -> Vec<Arc<dyn Undo>> {
-        self.lock().armed.iter().rev().map(|(_, undo)| Arc::clone(undo)).collect()
+        self.armed_for(None)
+    }
+
+    /// What is armed for one branch alone, or for whomever, the last first.
+    pub fn armed_for(&self, branch: Option<&str>) -> Vec<Arc<dyn Undo>> {
+        let inner = self.lock();
+        let wanted = inner.armed.iter().rev().filter(|entry| branch.is_none() || entry.branch.as_deref() == branch);
+        wanted.map(|entry| Arc::clone(&entry.undo)).collect()
+    }
+
+    /// Forgets what was armed for one branch alone: it was taken back, or can't be.
+    pub fn disown(&self, branch: &str) {
+        self.lock().armed.retain(|entry| entry.branch.as_deref() != Some(branch));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {

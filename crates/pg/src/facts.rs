@@ -1,6 +1,8 @@
 //! What the stages of the primary find out and those of the standby need.
 
-use reseed_core::item::Fact;
+use reseed_core::Result;
+use reseed_core::item::{Fact, Facts};
+use reseed_core::stage::{Ahead, CheckCx};
 use serde::{Deserialize, Serialize};
 
 /// How the snapshot is made sound.
@@ -81,7 +83,8 @@ pub struct Backup {
     pub mode: Mode,
     /// Whether the content of `pg_wal` is in the snapshot.
     pub wal_included: bool,
-    /// Name of the physical slot that retains the WAL which the standby will need.
+    /// Name of the physical slot that retains the WAL which the standby will need; where the run has
+    /// branches, what the slots of all of them begin with.
     pub slot: Option<String>,
     /// `backup_label` as the server gave it, byte for byte (mode backup, after release).
     pub label: Option<String>,
@@ -90,6 +93,39 @@ pub struct Backup {
     /// The LSN past which a standby must have replayed to count as good: the end of the backup, or
     /// the insert position after an atomic snapshot. Known after release.
     pub proof_lsn: Option<String>,
+}
+
+impl Backup {
+    /// The backup of an item, as the stage that asks sees it: each branch of a run has a slot of its
+    /// own.
+    ///
+    /// # Errors
+    /// When the item's backup has another shape.
+    pub(crate) fn seen_from(facts: &Facts, cx: &CheckCx) -> Result<Option<Self>> {
+        let mut backup = facts.get::<Self>()?;
+        if let Some(backup) = &mut backup {
+            backup.slot = backup.slot.take().map(|slot| slot_of(&slot, cx.branch()));
+        }
+        Ok(backup)
+    }
+}
+
+/// The slot of a branch, where the run's is called `run`. Slots take letters, digits and `_` only.
+fn slot_of(run: &str, branch: Option<&str>) -> String {
+    match branch {
+        Some(branch) => format!("{run}_{}", branch.replace('-', "_")),
+        None => run.to_owned(),
+    }
+}
+
+/// The standbys' slots of a run whose own would be called `run`: that one, or one for each branch that
+/// ends with a standby, with the branch's name.
+pub(crate) fn slots(run: &str, branches: &[Ahead]) -> Vec<(Option<String>, String)> {
+    if branches.is_empty() {
+        return vec![(None, run.to_owned())];
+    }
+    let standbys = branches.iter().filter(|branch| branch.gives_standby());
+    standbys.map(|branch| (Some(branch.name.clone()), slot_of(run, Some(&branch.name)))).collect()
 }
 
 impl Fact for Backup {

@@ -8,7 +8,7 @@ use reseed_core::config::Loaded;
 use reseed_core::engine::Engine;
 use reseed_core::event::Event;
 use reseed_core::registry;
-use reseed_core::stage::Claim;
+use reseed_core::stage::{Branch, Claim};
 use reseed_core::{Class, Kind};
 use serde_json::{Value, json};
 
@@ -54,6 +54,7 @@ struct Step {
     gives: Kind,
     summary: String,
     settings: Vec<String>,
+    branches: Vec<String>,
     claims: Vec<Claim>,
     notes: Vec<String>,
     refusals: Vec<(String, Option<String>)>,
@@ -71,6 +72,7 @@ impl Plan {
             gives: gives.clone(),
             summary: summary(stage.name()),
             settings: settings.clone(),
+            branches: stage.branches().iter().map(branch).collect(),
             claims: stage.claims(),
             notes: vec![],
             refusals: vec![],
@@ -149,6 +151,7 @@ impl Step {
         text.push('\n');
         let mut line = |mark: &str, what: &str| text.push_str(&format!("     {mark}{what}\n"));
         self.settings.iter().for_each(|setting| line("    ", setting));
+        self.branches.iter().for_each(|branch| line("branch ", branch));
         self.claims.iter().for_each(|claim| line("has to itself: ", &said(claim)));
         self.notes.iter().for_each(|note| line("* ", note));
         for (error, hint) in &self.refusals {
@@ -168,11 +171,18 @@ impl Step {
             "gives": self.gives.to_string(),
             "summary": self.summary,
             "settings": self.settings,
+            "branches": self.branches,
             "claims": claims.collect::<Vec<_>>(),
             "notes": self.notes,
             "refusals": refusals.collect::<Vec<_>>(),
         })
     }
+}
+
+/// A branch and its stages in a line.
+fn branch(branch: &Branch) -> String {
+    let stages: Vec<_> = branch.stages.iter().map(|stage| stage.name()).collect();
+    format!("{}: {}", branch.name, stages.join(", "))
 }
 
 fn said(claim: &Claim) -> String {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use reseed_core::Kind;
 use reseed_core::config::Loaded;
 use reseed_core::event::Event;
-use reseed_core::report::{Outcome, RunReport};
+use reseed_core::report::{BranchReport, Outcome, RunReport};
 
 use super::pace::{Pace, Slowest};
 use crate::args::TalkArgs;
@@ -106,6 +106,7 @@ impl Wording {
                 lines
             }
             Event::StageFailed { stage, error, .. } => vec![format!("failed: {stage}: {error}")],
+            Event::BranchFinished(branch) if branch.outcome != Outcome::Done => vec![branch_end(branch)],
             Event::Stuck { undo, error, by_hand } => {
                 vec![format!("stuck: can't {undo}: {error}"), format!("  by hand: {by_hand}")]
             }
@@ -129,6 +130,7 @@ impl Wording {
             }
             Event::StageFailed { .. } => vec!["taking back what was done".to_owned()],
             Event::Undone { undo } => vec![format!("        undone: {undo}")],
+            Event::BranchFinished(branch) if branch.outcome == Outcome::Done => vec![branch_end(branch)],
             Event::Chore { text } => vec![format!("        afterwards: {text}")],
             Event::RunFinished(report) if report.outcome == Outcome::Done => end(report),
             _ => vec![],
@@ -187,6 +189,18 @@ fn moved(report: &RunReport) -> Vec<String> {
         _ => String::new(),
     };
     vec![bytes + &what]
+}
+
+/// One line on how a branch ended.
+fn branch_end(branch: &BranchReport) -> String {
+    let BranchReport { branch: name, outcome, downtime_seconds, error, .. } = branch;
+    let why = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    match (outcome, downtime_seconds) {
+        (Outcome::Done, Some(down)) => format!("branch {name}: done, down for {}", human::seconds(*down)),
+        (Outcome::Done, None) => format!("branch {name}: done"),
+        (Outcome::Undone, _) => format!("branch {name}: failed and taken back{why}"),
+        (Outcome::Stuck, _) => format!("branch {name}: failed, and something could not be taken back{why}"),
+    }
 }
 
 #[cfg(test)]

@@ -68,13 +68,19 @@ pub(crate) fn stage(text: &str) -> Result<Arc<dyn Stage>, Vec<Problem>> {
 fn settings(root: &DeTable<'_>, text: &str) -> Vec<Vec<String>> {
     let stages = root.get("stage").and_then(|value| value.get_ref().as_array());
     let one = |table: &DeTable<'_>| -> Vec<String> {
-        let mut entries: Vec<_> = table.iter().filter(|(key, _)| key.get_ref() != "use").collect();
+        let mut entries: Vec<_> =
+            table.iter().filter(|(key, value)| key.get_ref() != "use" && !holds_tables(value.get_ref())).collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let line = |value: Range<usize>| text[value].split_whitespace().collect::<Vec<_>>().join(" ");
         entries.iter().map(|(key, value)| format!("{} = {}", key.get_ref(), line(value.span()))).collect()
     };
     let tables = stages.into_iter().flatten().filter_map(|stage| stage.get_ref().as_table());
     tables.map(one).collect()
+}
+
+/// Stages within a stage are shown as such, not as a setting of it.
+fn holds_tables(value: &DeValue<'_>) -> bool {
+    value.as_array().is_some_and(|array| array.iter().any(|value| value.get_ref().is_table()))
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {
@@ -124,20 +130,39 @@ fn take_stages<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> Vec<P
 
 fn take_stage<'i>(value: Spanned<DeValue<'i>>, problems: &mut Vec<Problem>) -> Picked<'i> {
     let span = value.span();
-    let DeValue::Table(mut entries) = value.into_inner() else {
+    let DeValue::Table(entries) = value.into_inner() else {
         problems.push(Problem::at(span.clone(), "stages are written as `[[stage]]` tables"));
         return Err(span);
     };
-    let picked = entries.remove("use").and_then(|value| {
-        let text = value.get_ref().as_str().map(str::to_owned);
-        text.map(|text| Spanned::new(value.span(), text))
-    });
-    match picked {
-        Some(picked) => Ok((picked.clone(), Table::new(entries, picked.span()))),
+    pick(Table::new(entries, span.clone())).map_err(|problem| {
+        problems.push(problem);
+        span
+    })
+}
+
+/// Takes off what picks the plugin.
+fn pick(mut table: Table<'_>) -> Result<(Spanned<String>, Table<'_>), Problem> {
+    match table.take_str("use") {
+        Some(picked) => {
+            let table = table.named_at(picked.span());
+            Ok((picked, table))
+        }
         None => {
-            let problem = Problem::at(span.clone(), "the stage has no `use`, or it is not a string");
-            problems.push(problem.hint("`use = \"…\"` picks the plugin; `reseed stages` lists them"));
-            Err(span)
+            let problem = Problem::at(table.span(), "the stage has no `use`, or it is not a string");
+            Err(problem.hint("`use = \"…\"` picks the plugin; `reseed stages` lists them"))
+        }
+    }
+}
+
+impl BuildCx<'_> {
+    /// Builds a stage that stands in the table of another.
+    pub(crate) fn stage(&mut self, table: Table<'_>) -> Option<Arc<dyn Stage>> {
+        match pick(table) {
+            Ok((picked, table)) => build_picked(&picked, table, self),
+            Err(problem) => {
+                self.problem(problem);
+                None
+            }
         }
     }
 }
@@ -171,8 +196,13 @@ fn build(stage: Picked<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
         Ok(stage) => stage,
         Err(span) => return (span, None),
     };
+    let stage = build_picked(&picked, table, cx);
+    (picked.span(), stage)
+}
+
+fn build_picked(picked: &Spanned<String>, table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
     let plugins = registry::stages();
-    let stage = match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
+    match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
         Some(plugin) => cx.at(picked.span(), |cx| (plugin.build)(table, cx)),
         None => {
             let known: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
@@ -180,8 +210,7 @@ fn build(stage: Picked<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
             cx.problem(problem.hint(nearest(picked.get_ref(), &known)));
             None
         }
-    };
-    (picked.span(), stage)
+    }
 }
 
 /// Folds the longest run of stages that could be built, so that misfits are told with the rest.
@@ -218,7 +247,10 @@ fn misfit_problem(pipeline: &Pipeline, spans: &[Range<usize>], misfit: Misfit) -
         }
         Misfit::Claim { indexes: (first, second), claim } => {
             let what = format!("{} {} on {}", claim.what, claim.name, claim.host);
-            let text = format!("{} and {} both claim {what}", stage(first), stage(second));
+            let text = match first == second {
+                true => format!("two stages in the branches of {} both claim {what}", stage(first)),
+                false => format!("{} and {} both claim {what}", stage(first), stage(second)),
+            };
             Problem::at(spans[second].clone(), text).related(spans[first].clone(), "claimed here first")
         }
         Misfit::End { kind } => {

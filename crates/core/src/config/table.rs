@@ -21,6 +21,11 @@ impl<'i> Table<'i> {
         Self { entries, span }
     }
 
+    /// The same table, named elsewhere.
+    pub(super) fn named_at(self, span: Range<usize>) -> Self {
+        Self { span, ..self }
+    }
+
     /// Where the table is named.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -32,6 +37,26 @@ impl<'i> Table<'i> {
         let text = Spanned::new(value.span(), value.get_ref().as_str()?.to_owned());
         self.entries.remove(key);
         Some(text)
+    }
+
+    /// Takes an entry off that is a list of tables.
+    pub(crate) fn take_tables(&mut self, key: &str, cx: &mut BuildCx<'_>) -> Vec<Table<'i>> {
+        let Some(value) = self.entries.remove(key) else { return vec![] };
+        let span = value.span();
+        let wrong = |span| Problem::at(span, format!("`{key}` is a list of tables"));
+        let DeValue::Array(values) = value.into_inner() else {
+            cx.problem(wrong(span));
+            return vec![];
+        };
+        let mut tables = Vec::new();
+        for value in values {
+            let span = value.span();
+            match value.into_inner() {
+                DeValue::Table(entries) => tables.push(Table::new(entries, span)),
+                _ => cx.problem(wrong(span)),
+            }
+        }
+        tables
     }
 
     /// Reads the table into a type. A problem in one entry does not hide those in others: the

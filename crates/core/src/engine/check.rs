@@ -2,66 +2,106 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::Forked;
 use crate::event::Event;
-use crate::stage::{CheckCx, Run};
+use crate::stage::{CheckCx, Run, Stage};
 use crate::{Class, Error, Result};
 
-/// Refusals by the position of their stage.
+/// Refusals by the position of their seat.
 type Found = Vec<(usize, Error)>;
 
-impl Engine {
-    /// Surveys every stage, then checks those whose survey went well, and collects what is refused.
-    pub(super) async fn check_run(&self, run: &Arc<Run>) -> Result<(), Vec<Error>> {
-        let mut found = Found::new();
-        let surveyed = self.survey_all(run, &mut found).await;
-        let done = match surveyed {
-            Ok(()) => self.check_all(run, &mut found).await,
-            cancelled => cancelled,
-        };
-        done.map_err(|cancelled| vec![cancelled])?;
-        let refusals: Vec<_> =
-            causes(found).into_iter().map(|(index, error)| self.refusal(run, index, error)).collect();
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+/// One stage, where it stands: in the run itself, or in one of its branches.
+struct Seat {
+    run: Arc<Run>,
+    index: usize,
+}
+
+impl Seat {
+    fn cx(&self) -> CheckCx {
+        CheckCx { run: Arc::clone(&self.run), index: self.index }
     }
 
-    /// Fails only when it is cancelled.
-    async fn survey_all(&self, run: &Arc<Run>, found: &mut Found) -> Result<()> {
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            note(self.unless_cancelled(stage.survey(&cx)).await, run, index, found)?;
-        }
-        Ok(())
-    }
-
-    /// Fails only when it is cancelled.
-    async fn check_all(&self, run: &Arc<Run>, found: &mut Found) -> Result<()> {
-        let blind: Vec<_> = found.iter().map(|(index, _)| *index).collect();
-        for (index, stage) in run.stages.iter().enumerate().filter(|(index, _)| !blind.contains(index)) {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            note(self.unless_cancelled(stage.check(&cx)).await, run, index, found)?;
-        }
-        Ok(())
+    fn stage(&self) -> &Arc<dyn Stage> {
+        &self.run.stages[self.index]
     }
 
     /// Tells the refusal, and gives it with the name of its stage in front.
-    pub(super) fn refusal(&self, run: &Arc<Run>, index: usize, error: Error) -> Error {
-        let (error, stage) = (error.into_refusal(), run.stages[index].name().to_owned());
+    fn refusal(&self, error: Error) -> Error {
+        let (error, stage) = (error.into_refusal(), self.stage().name().to_owned());
         let (text, hint) = (error.chain(), error.hint_text().map(str::to_owned));
-        let refusal = error.context(format!("stage {stage}"));
-        self.observer.on(&Event::Refused { index, stage, error: text, hint });
+        let refusal = self.placed(error);
+        self.run.observer.on(&Event::Refused { index: self.index, stage, error: text, hint });
         refusal
+    }
+
+    fn placed(&self, error: Error) -> Error {
+        let error = error.context(format!("stage {}", self.stage().name()));
+        match &self.run.branch {
+            Some(branch) => error.context(format!("branch {branch}")),
+            None => error,
+        }
+    }
+}
+
+/// Surveys every stage, those of branches too, then checks those whose survey went well, and collects
+/// what is refused.
+pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
+    let seats = seats(run);
+    let mut found = Found::new();
+    let done = match survey_all(run, &seats, &mut found).await {
+        Ok(()) => check_all(run, &seats, &mut found).await,
+        cancelled => cancelled,
+    };
+    done.map_err(|cancelled| vec![cancelled])?;
+    let refusals: Vec<_> = causes(found).into_iter().map(|(at, error)| seats[at].refusal(error)).collect();
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// Every stage in order; those of a branch come right after the stage that parts.
+fn seats(run: &Arc<Run>) -> Vec<Seat> {
+    let mut seats = Vec::new();
+    for (index, stage) in run.stages.iter().enumerate() {
+        let seat = Seat { run: Arc::clone(run), index };
+        let forked = Forked::of(&seat.cx(), stage.branches());
+        seats.push(seat);
+        seats.extend(forked.iter().flat_map(Forked::stages).map(|(run, index)| Seat { run, index }));
+    }
+    seats
+}
+
+/// Fails only when it is cancelled.
+async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
+    for (at, seat) in seats.iter().enumerate() {
+        let surveyed = unless_cancelled(run, seat.stage().survey(&seat.cx())).await;
+        note(surveyed, at, seat, found)?;
+    }
+    Ok(())
+}
+
+/// Fails only when it is cancelled.
+async fn check_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
+    let blind: Vec<_> = found.iter().map(|(at, _)| *at).collect();
+    for (at, seat) in seats.iter().enumerate().filter(|(at, _)| !blind.contains(at)) {
+        let checked = unless_cancelled(run, seat.stage().check(&seat.cx())).await;
+        note(checked, at, seat, found)?;
+    }
+    Ok(())
+}
+
+async fn unless_cancelled(run: &Run, work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        biased;
+        () = run.cancel.cancelled() => Err(Error::cancelled()),
+        done = work => done,
     }
 }
 
 /// Keeps a refusal; gives a cancel back.
-fn note(done: Result<()>, run: &Run, index: usize, found: &mut Found) -> Result<()> {
+fn note(done: Result<()>, at: usize, seat: &Seat, found: &mut Found) -> Result<()> {
     match done {
-        Err(error) if error.class() == Class::Cancelled => {
-            Err(error.context(format!("stage {}", run.stages[index].name())))
-        }
+        Err(error) if error.class() == Class::Cancelled => Err(seat.placed(error)),
         Err(error) => {
-            found.push((index, error));
+            found.push((at, error));
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -74,7 +114,7 @@ fn causes(mut found: Found) -> Found {
     if found.iter().any(|(_, error)| !error.is_follow_up()) {
         found.retain(|(_, error)| !error.is_follow_up());
     }
-    found.sort_by_key(|(index, _)| *index);
+    found.sort_by_key(|(at, _)| *at);
     let mut told: Vec<String> = Vec::new();
     found.retain(|(_, error)| {
         let text = error.chain();

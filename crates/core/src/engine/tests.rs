@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::Class;
 use crate::item::{Facts, Payload};
+use crate::stage::{CheckCx, Stage, StageCx};
 use crate::undo::{Chore, Undo};
+use crate::{Kind, Mismatch};
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -233,11 +235,10 @@ async fn a_second_cancel_gives_up_undoing() {
     assert_eq!(report.by_hand, ["rm b", "rm a"]);
 }
 
-#[test]
-fn an_error_of_a_check_is_a_refusal_whatever_it_was() {
-    let log = Log::default();
-    let engine = engine(&[Act::Work], &log);
-    assert_eq!(engine.refusal(&engine.start(), 0, Error::failed("x")).class(), Class::Refused);
+#[tokio::test]
+async fn an_error_of_a_check_is_a_refusal_whatever_it_was() {
+    let refusals = engine(&[Act::Refuse], &Log::default()).check().await.unwrap_err();
+    assert_eq!(refusals[0].class(), Class::Refused);
 }
 
 struct Flag(AtomicBool);

@@ -4,19 +4,37 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::commit::commit;
 use crate::event::Event;
 use crate::report::Outcome;
 use crate::stage::Run;
-use crate::undo::Undo;
+use crate::undo::{Undo, UndoStack};
 use crate::{Error, Result};
 
-/// Undoes everything that is armed, each under its own fresh deadline. What fails stays armed.
-pub(super) async fn unwind(run: &Arc<Run>, stop: &CancellationToken) -> Outcome {
+/// Takes a run back: first its branches that have not ended, then its own acts, unless a branch has
+/// committed: what that one stands on stays.
+pub(super) async fn unwind(run: &Arc<Run>) -> Outcome {
     let mut outcome = Outcome::Undone;
-    for undo in run.undo.armed() {
-        match undo_one(undo.as_ref(), stop).await {
+    let forked = run.forked();
+    for branch in forked.iter().filter(|branch| !branch.has_ended()) {
+        outcome = outcome.max(branch.give_up(run, Error::cancelled()).await);
+    }
+    if forked.iter().any(|branch| branch.has_committed()) {
+        commit(run).await;
+        let stuck = forked.iter().any(|branch| branch.end() == Some(Outcome::Stuck));
+        return if stuck { Outcome::Stuck } else { outcome };
+    }
+    outcome.max(take_back(run, &run.undo, None).await)
+}
+
+/// Undoes what is armed, each under its own fresh deadline: of one branch, or everything. What fails
+/// stays armed.
+pub(super) async fn take_back(run: &Run, stack: &UndoStack, branch: Option<&str>) -> Outcome {
+    let mut outcome = Outcome::Undone;
+    for undo in stack.armed_for(branch) {
+        match undo_one(undo.as_ref(), &run.stop_undo).await {
             Ok(()) => {
-                run.undo.forget(&undo);
+                stack.forget(&undo);
                 run.observer.on(&Event::Undone { undo: undo.describe() });
             }
             Err(error) => {

@@ -12,9 +12,15 @@ use crate::{Error, Result};
 #[derive(Debug, Default)]
 pub struct Board {
     values: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    outer: Option<Arc<Board>>,
 }
 
 impl Board {
+    /// A board of a branch: what is not on it is looked for on the outer one.
+    pub(crate) fn under(outer: &Arc<Board>) -> Self {
+        Self { values: Mutex::default(), outer: Some(Arc::clone(outer)) }
+    }
+
     /// Leaves a value, replacing the one of its type.
     pub fn put<T: Any + Send + Sync>(&self, value: T) {
         self.lock().insert(TypeId::of::<T>(), Arc::new(value));
@@ -23,7 +29,8 @@ impl Board {
     /// The value of this type, if some stage left one.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let value = self.lock().get(&TypeId::of::<T>()).cloned();
-        value.and_then(|value| value.downcast().ok())
+        let value = value.and_then(|value| value.downcast().ok());
+        value.or_else(|| self.outer.as_ref()?.get())
     }
 
     /// The value of this type, which a stage can't do without.

@@ -2,10 +2,12 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Board, Stage};
+use crate::engine::Forked;
 use crate::event::{Event, Observer, Progress};
 use crate::host::Host;
 use crate::item::SnapshotPart;
@@ -37,6 +39,25 @@ impl Holdings {
     pub fn of(&self, dataset: &str) -> &[String] {
         let holding = self.datasets.iter().find(|holding| holding.dataset == dataset);
         holding.map(|holding| holding.guids.as_slice()).unwrap_or_default()
+    }
+}
+
+/// A branch, as the stages in front of it see it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Ahead {
+    /// Its name.
+    pub name: String,
+    /// What it gives in the end, where its stages fit.
+    pub gives: Option<Kind>,
+    /// What its stages leave for others; what the run's stages leave is found there too.
+    pub board: Arc<Board>,
+}
+
+impl Ahead {
+    /// Whether it ends with a server that follows its source.
+    pub fn gives_standby(&self) -> bool {
+        self.gives == Some(Kind::Standby)
     }
 }
 
@@ -77,13 +98,32 @@ pub struct Run {
     pub(crate) id: String,
     pub(crate) pipeline: String,
     pub(crate) stages: Vec<Arc<dyn Stage>>,
-    pub(crate) board: Board,
-    pub(crate) meters: Meters,
+    /// The branch that this run is, if it is one.
+    pub(crate) branch: Option<String>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// How long a stage may go on after a cancel.
+    pub(crate) grace: Duration,
     pub(crate) cancel: CancellationToken,
-    pub(crate) undo: UndoStack,
+    pub(crate) stop_undo: CancellationToken,
+    pub(crate) undo: Arc<UndoStack>,
     pub(crate) chores: Mutex<Vec<Arc<dyn Chore>>>,
     pub(crate) report: Mutex<RunReport>,
+    /// Its branches, once they were surveyed.
+    pub(crate) forked: Mutex<Vec<Forked>>,
+}
+
+impl Run {
+    /// Its branches.
+    pub(crate) fn forked(&self) -> Vec<Forked> {
+        self.forked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes something in the report.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut RunReport)) {
+        note(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// What a stage may ask and say while it surveys and checks.
@@ -183,6 +223,17 @@ impl CheckCx {
         if carried { self.next_host() } else { self.previous_host() }
     }
 
+    /// The branches into which this run parts; none where it does not. What their stages find out is
+    /// there once every survey is done.
+    pub fn branches(&self) -> Vec<Ahead> {
+        self.run.forked().iter().map(Forked::ahead).collect()
+    }
+
+    /// The branch that the stage is in.
+    pub fn branch(&self) -> Option<&str> {
+        self.run.branch.as_deref()
+    }
+
     /// Whether a stage of this name is in the pipeline.
     pub fn has_stage(&self, name: &str) -> bool {
         self.run.stages.iter().any(|stage| stage.name() == name)
@@ -211,6 +262,11 @@ impl StageCx {
         self.run.undo.arm(Arc::new(undo))
     }
 
+    /// Arms the undo of an act that is done for one branch alone: it is taken back with the branch.
+    pub fn arm_for(&self, branch: &str, undo: impl Undo + 'static) -> Armed {
+        self.run.undo.arm_for(Some(branch), Arc::new(undo))
+    }
+
     /// Disarms an undo whose act was taken back, or made good, in the normal course.
     pub fn disarm(&self, armed: Armed) {
         self.run.undo.disarm(armed);
@@ -228,7 +284,7 @@ impl StageCx {
 
     /// Notes something in the report.
     pub fn report(&self, note: impl FnOnce(&mut RunReport)) {
-        note(&mut self.run.report.lock().unwrap_or_else(PoisonError::into_inner));
+        self.run.note(note);
     }
 
     /// Resolves when the run is cancelled. A stage may end early then; it need not.

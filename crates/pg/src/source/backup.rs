@@ -1,12 +1,12 @@
 //! Beginning and ending a backup in the session that stays open.
 
-use reseed_core::stage::StageCx;
+use reseed_core::stage::{Ahead, StageCx};
 use reseed_core::{Error, Result};
 
 use super::held::Held;
 use super::survey::Surveyed;
 use super::{slot, statements};
-use crate::facts::{Backup, Mode};
+use crate::facts::{Backup, Mode, slots};
 use crate::lsn::Lsn;
 use crate::session::{Column, Session, permission_denied};
 
@@ -27,12 +27,12 @@ pub(super) async fn begin(session: &Session, on: &Surveyed, mode: Mode, fast: bo
 }
 
 /// Ends what was begun, and completes what is known of the backup.
-pub(super) async fn end(session: &Session, held: &Held, backup: &mut Backup) -> Result<()> {
+pub(super) async fn end(session: &Session, held: &Held, backup: &mut Backup, branches: &[Ahead]) -> Result<()> {
     match backup.mode {
         Mode::Backup => stop(session, held.major, backup).await?,
         Mode::Atomic => backup.proof_lsn = Some(reached(session, held.vitals.in_recovery).await?),
     }
-    verify_slot(session, held.major, backup).await
+    verify_slots(session, held.major, backup, branches).await
 }
 
 async fn stop(session: &Session, major: u32, backup: &mut Backup) -> Result<()> {
@@ -71,9 +71,16 @@ pub(super) async fn reached(session: &Session, in_recovery: bool) -> Result<Stri
     }
 }
 
-/// The slot must retain everything that the copy does not hold.
-async fn verify_slot(session: &Session, major: u32, backup: &Backup) -> Result<()> {
-    let Some(name) = &backup.slot else { return Ok(()) };
+/// Every slot must retain everything that the copy does not hold.
+async fn verify_slots(session: &Session, major: u32, backup: &Backup, branches: &[Ahead]) -> Result<()> {
+    let Some(slot) = &backup.slot else { return Ok(()) };
+    for (_, name) in slots(slot, branches) {
+        verify_slot(session, major, backup, &name).await?;
+    }
+    Ok(())
+}
+
+async fn verify_slot(session: &Session, major: u32, backup: &Backup, name: &str) -> Result<()> {
     let retained = slot::restart_lsn(session, name, major).await?;
     let Some(label) = backup.label.as_deref().filter(|_| !backup.wal_included) else { return Ok(()) };
     let start = start_location(label)?;

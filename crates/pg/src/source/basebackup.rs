@@ -35,6 +35,7 @@ pub use received::Receiver;
 pub use survey::Announced;
 
 use super::held::{EndSession, Place, application};
+use super::requirements::Demand;
 use super::{requirements, slot};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode};
@@ -138,7 +139,9 @@ impl Stage for Basebackup {
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let taking = taking(cx)?;
         // The old standby streams on during the backup, which takes a WAL sender of its own.
-        let mut refusals = requirements::refusals(&taking.server, self.slot, false);
+        let demand = Demand { standbys: 1, slots: usize::from(self.slot), freed: 0 };
+        let mut refusals = requirements::refusals(&taking.server, demand);
+        refusals.extend((!cx.branches().is_empty()).then(several));
         refusals.extend(requirements::no_full_pages(&taking.server).map(|obstacle| obstacle.refusal()));
         refusals.extend(tablespaces(&taking));
         match &taking.choice {
@@ -205,6 +208,12 @@ fn part(cluster: &str, run: &str) -> SnapshotPart {
         guid: String::new(),
         main: true,
     }
+}
+
+/// Why several branches are refused: the increment starts from what the one standby holds.
+fn several() -> Error {
+    Error::refused("pg-basebackup is taken for one standby and can't feed several branches")
+        .hint("write a pipeline for each standby, or copy by snapshots (zfs-snapshot, zfs-send)")
 }
 
 /// Why a cluster with tablespaces is refused, if it has some.

@@ -15,13 +15,14 @@ use serde::Deserialize;
 
 use super::held::{EndSession, Held, Place, application};
 use super::mode::{self, Choice, Situation, Wish};
+use super::requirements::Demand;
 use super::survey::Surveyed;
 use super::vitals::Vitals;
 use super::{backup, layout, requirements, slot};
 use crate::cluster::Cluster;
-use crate::facts::{Backup, Mode};
+use crate::facts::{Backup, Mode, slots};
 use crate::session::Session;
-use crate::target::sender::is_freed;
+use crate::target::sender::count_freed;
 
 /// Makes the source ready for a snapshot: reserves the WAL that the standby will need, and tells the
 /// server that a backup begins, or, where one atomic snapshot holds everything, has it write a
@@ -112,8 +113,7 @@ impl Stage for Quiesce {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let surveyed = surveyed(cx)?;
-        let freed = requirements::is_full(&surveyed.server) && is_freed(&surveyed.server.senders, cx).await?;
-        let mut refusals = requirements::refusals(&surveyed.server, self.slot, freed);
+        let mut refusals = requirements::refusals(&surveyed.server, self.demand(&surveyed, cx).await?);
         if !cx.has_stage(super::release::NAME) {
             let text = "pg-quiesce begins what no pg-release ends";
             refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
@@ -128,7 +128,7 @@ impl Stage for Quiesce {
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
         let surveyed = surveyed(cx)?;
         let choice = *cx.board().get::<Choice>().ok_or_else(|| Error::failed("no mode was chosen"))?;
-        let slot = self.slot.then(|| slot::name(cx.run_id()));
+        let slot = (self.slot && standbys(cx) > 0).then(|| slot::name(cx.run_id()));
         self.hold(&surveyed, choice, slot.as_deref(), cx).await?;
         input.facts.put(&surveyed.source)?;
         input.facts.put(&Backup {
@@ -148,7 +148,23 @@ fn surveyed(cx: &CheckCx) -> Result<Arc<Surveyed>> {
     cx.board().need(|| Error::failed("the source was not surveyed"))
 }
 
+/// Standbys that the run makes: one, or of its branches those that end with one.
+fn standbys(cx: &CheckCx) -> usize {
+    let branches = cx.branches();
+    if branches.is_empty() { 1 } else { branches.iter().filter(|branch| branch.gives_standby()).count() }
+}
+
 impl Quiesce {
+    /// What the run will take of the source. The old standbys are only asked where it has no room left.
+    async fn demand(&self, surveyed: &Surveyed, cx: &CheckCx) -> Result<Demand> {
+        let standbys = standbys(cx);
+        let freed = match requirements::is_full(&surveyed.server, standbys) {
+            true => count_freed(&surveyed.server.senders, cx).await?,
+            false => 0,
+        };
+        Ok(Demand { standbys, slots: if self.slot { standbys } else { 0 }, freed })
+    }
+
     /// Chooses the mode and says why.
     fn choose(&self, surveyed: &Surveyed, cx: &CheckCx) -> Result<Choice> {
         let told = cx.board().get::<Coverage>();
@@ -183,6 +199,19 @@ impl Quiesce {
         }
     }
 
+    /// Makes the slot of the run, or of each of its branches that ends with a standby.
+    async fn reserve(&self, session: &Session, slot: &str, cx: &StageCx) -> Result<()> {
+        for (branch, slot) in slots(slot, &cx.branches()) {
+            let undo = slot::DropSlot { cluster: self.cluster.clone(), slot: slot.clone() };
+            let _ = match branch {
+                Some(branch) => cx.arm_for(&branch, undo),
+                None => cx.arm(undo),
+            };
+            slot::create(session, &slot).await?;
+        }
+        Ok(())
+    }
+
     /// Opens the session that stays, makes the slot and begins the backup; each undo is armed first.
     async fn hold(&self, surveyed: &Surveyed, choice: Choice, slot: Option<&str>, cx: &StageCx) -> Result<()> {
         let application = application(cx.run_id());
@@ -194,8 +223,7 @@ impl Quiesce {
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
         if let Some(slot) = slot {
-            let _ = cx.arm(slot::DropSlot { cluster: self.cluster.clone(), slot: slot.to_owned() });
-            slot::create(session, slot).await?;
+            self.reserve(session, slot, cx).await?;
         }
         let begun = backup::begin(session, surveyed, choice.mode, self.fast, cx);
         tokio::select! {

@@ -7,7 +7,7 @@ use reseed_core::config::BuildCx;
 use reseed_core::item::Item;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{Ahead, CheckCx, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ impl Stage for Release {
         let mut place = held.place.lock().await;
         // Until it is closed it stays where the undo finds it.
         let session = place.as_ref().filter(|session| !session.is_closed()).ok_or_else(void)?;
-        release(session, &held, &mut backup).await?;
+        release(session, &held, &mut backup, &cx.branches()).await?;
         if let Some(session) = place.take() {
             session.close().await;
         }
@@ -82,8 +82,8 @@ impl Stage for Release {
     }
 }
 
-async fn release(session: &Session, held: &Held, backup: &mut Backup) -> Result<()> {
-    let ended = backup::end(session, held, backup).await;
+async fn release(session: &Session, held: &Held, backup: &mut Backup, branches: &[Ahead]) -> Result<()> {
+    let ended = backup::end(session, held, backup, branches).await;
     ended.map_err(|error| if session.is_closed() { void().because(error) } else { error })?;
     Vitals::read(session).await?.unchanged_since(held.vitals)
 }

@@ -6,13 +6,24 @@ use super::mode::Obstacle;
 use super::server::{Role, Room, Server};
 use crate::session::identifier;
 
-/// Every reason to refuse, whatever the mode. `freed` says that one of the WAL senders in use is the
-/// old standby's, which will have stopped before the new one needs a sender.
-pub(super) fn refusals(server: &Server, slot: bool, freed: bool) -> Vec<Error> {
+/// What a run will take of its source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Demand {
+    /// Standbys that will follow the source, each by a WAL sender.
+    pub(super) standbys: usize,
+    /// Replication slots.
+    pub(super) slots: usize,
+    /// WAL senders in use that are old standbys' own: those will have stopped before the new ones need
+    /// a sender.
+    pub(super) freed: usize,
+}
+
+/// Every reason to refuse, whatever the mode.
+pub(super) fn refusals(server: &Server, demand: Demand) -> Vec<Error> {
     let wal_level = (server.wal_level == "minimal").then(wal_level);
-    let slots = slot.then(|| no_slot(server.room)).flatten();
+    let slots = no_slot(server.room, counted(demand.slots));
     let role = (!server.role.replication).then(|| no_replication(&server.role));
-    [wal_level, no_wal_sender(server, freed), slots, role].into_iter().flatten().collect()
+    [wal_level, no_wal_sender(server, demand), slots, role].into_iter().flatten().collect()
 }
 
 fn wal_level() -> Error {
@@ -20,34 +31,38 @@ fn wal_level() -> Error {
         .hint("ALTER SYSTEM SET wal_level = replica; and restart the source")
 }
 
-/// Whether every WAL sender is in use.
-pub(super) fn is_full(server: &Server) -> bool {
-    taken(server) >= server.room.max_wal_senders
+/// Whether there is no WAL sender free for each of so many standbys.
+pub(super) fn is_full(server: &Server, standbys: usize) -> bool {
+    counted(server.senders.len()) + counted(standbys) > server.room.max_wal_senders
 }
 
-fn taken(server: &Server) -> i64 {
-    i64::try_from(server.senders.len()).unwrap_or(i64::MAX)
+fn counted(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX / 4)
 }
 
-/// The new standby needs one. The backup itself runs in an ordinary session.
-fn no_wal_sender(server: &Server, freed: bool) -> Option<Error> {
-    let (wal_senders, max_wal_senders) = (taken(server), server.room.max_wal_senders);
-    let text =
-        format!("the source has no free WAL sender: {wal_senders} of max_wal_senders = {max_wal_senders} in use");
-    let hint = format!("ALTER SYSTEM SET max_wal_senders = {}; and restart the source", wal_senders + 2);
-    (wal_senders - i64::from(freed) >= max_wal_senders).then(|| Error::refused(text).hint(hint))
+/// Each new standby needs one. The backup itself runs in an ordinary session.
+fn no_wal_sender(server: &Server, demand: Demand) -> Option<Error> {
+    let (wal_senders, max_wal_senders) = (server.senders.len(), server.room.max_wal_senders);
+    let lack = match demand.standbys {
+        1 => "no free WAL sender".to_owned(),
+        several => format!("too few free WAL senders for {several} standbys"),
+    };
+    let text = format!("the source has {lack}: {wal_senders} of max_wal_senders = {max_wal_senders} in use");
+    let enough = wal_senders + demand.standbys + 1;
+    let hint = format!("ALTER SYSTEM SET max_wal_senders = {enough}; and restart the source");
+    is_full(server, demand.standbys.saturating_sub(demand.freed)).then(|| Error::refused(text).hint(hint))
 }
 
-fn no_slot(room: Room) -> Option<Error> {
+fn no_slot(room: Room, wanted: i64) -> Option<Error> {
     let Room { slots, max_slots, .. } = room;
     let text =
         format!("the source has no free replication slot: {slots} of max_replication_slots = {max_slots} in use");
     let hint = format!(
         "drop one that nobody uses (SELECT slot_name FROM pg_replication_slots WHERE NOT active), or \
          ALTER SYSTEM SET max_replication_slots = {}; and restart the source",
-        slots + 2
+        slots + wanted + 1
     );
-    (slots >= max_slots).then(|| Error::refused(text).hint(hint))
+    (wanted > 0 && slots + wanted > max_slots).then(|| Error::refused(text).hint(hint))
 }
 
 fn no_replication(role: &Role) -> Error {
@@ -92,13 +107,14 @@ mod tests {
     use super::*;
     use crate::target::sender::Sender;
 
-    fn said(server: &Server, slot: bool) -> String {
-        refusals(server, slot, false).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
+    fn said(server: &Server, slots: usize) -> String {
+        let demand = Demand { standbys: 1, slots, freed: 0 };
+        refusals(server, demand).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
     fn a_good_source_is_not_refused() {
-        assert_eq!(said(&server(), true), "");
+        assert_eq!(said(&server(), 1), "");
         assert_eq!(backup_obstacle(&server()), None);
     }
 
@@ -109,12 +125,12 @@ mod tests {
         bad.room = Room { max_wal_senders: 2, slots: 4, max_slots: 4 };
         bad.senders = vec![sender(); 2];
         bad.role.replication = false;
-        let all = said(&bad, true);
+        let all = said(&bad, 1);
         for part in ["wal_level", "max_wal_senders = 2", "max_replication_slots = 4", "role repl may not replicate"] {
             assert!(all.contains(part), "{part} in {all}");
         }
-        assert!(!said(&bad, false).contains("max_replication_slots"));
-        let error = merged(refusals(&bad, true, false)).unwrap_err();
+        assert!(!said(&bad, 0).contains("max_replication_slots"));
+        let error = merged(refusals(&bad, Demand { standbys: 1, slots: 1, freed: 0 })).unwrap_err();
         assert!(error.hint_text().unwrap().contains("ALTER ROLE repl REPLICATION;"));
     }
 
@@ -129,7 +145,8 @@ mod tests {
             [(0, 1, false, true), (1, 1, false, false), (1, 1, true, true), (2, 1, true, false), (0, 0, false, false)]
         {
             (server.senders, server.room.max_wal_senders) = (vec![sender(); taken], max);
-            assert_eq!(refusals(&server, true, freed).is_empty(), good, "{taken} of {max}, {freed}");
+            let demand = Demand { standbys: 1, slots: 1, freed: usize::from(freed) };
+            assert_eq!(refusals(&server, demand).is_empty(), good, "{taken} of {max}, {freed}");
         }
     }
 

@@ -108,7 +108,7 @@ impl Stage for Configure {
         let Payload::Dataset(volume) = &input.payload else {
             return Err(Error::failed("pg-configure was given something that is no dataset"));
         };
-        let backup = input.facts.get::<Backup>()?;
+        let backup = Backup::seen_from(&input.facts, cx)?;
         let backup = backup.ok_or_else(|| Error::failed("nothing tells how the copy was made"))?;
         let (source, standby) = (source(cx)?, standby(&self.cluster, cx).await?);
         let work =

@@ -1,7 +1,7 @@
 //! The WAL sender that the old standby holds on its primary: it is free once that standby has stopped.
 
 use reseed_core::Result;
-use reseed_core::stage::CheckCx;
+use reseed_core::stage::{Board, CheckCx};
 use serde::Deserialize;
 
 use super::postmaster::Status;
@@ -28,12 +28,25 @@ struct Receiver {
 const RECEIVER: &str = "SELECT json_build_object('cluster_name', current_setting('cluster_name'), \
      'streams', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'))";
 
-/// Whether one of these is the old standby's own.
+/// How many of these are those of old standbys that the run replaces: of one, or of one in each branch.
 ///
 /// # Errors
-/// When the standby runs and can't be asked.
-pub(crate) async fn is_freed(senders: &[Sender], cx: &CheckCx) -> Result<bool> {
-    let Some(standby) = cx.board().get::<Standby>() else { return Ok(false) };
+/// When a standby runs and can't be asked.
+pub(crate) async fn count_freed(senders: &[Sender], cx: &CheckCx) -> Result<usize> {
+    let branches = cx.branches();
+    if branches.is_empty() {
+        return is_freed(senders, cx.board()).await.map(usize::from);
+    }
+    let mut freed = 0;
+    for branch in &branches {
+        freed += usize::from(is_freed(senders, &branch.board).await?);
+    }
+    Ok(freed)
+}
+
+/// Whether one of these is the old standby's own.
+async fn is_freed(senders: &[Sender], board: &Board) -> Result<bool> {
+    let Some(standby) = board.get::<Standby>() else { return Ok(false) };
     let (Some(old), Some(server)) = (&standby.old, &standby.server) else { return Ok(false) };
     let Some(running) = &old.postmaster else { return Ok(false) };
     if let Some(slot) = &old.slot {

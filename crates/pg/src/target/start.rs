@@ -93,7 +93,7 @@ impl Stage for Start {
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let standby = standby(&self.cluster, cx).await?;
         let server = server(&standby)?;
-        let backup = input.facts.get::<Backup>()?;
+        let backup = Backup::seen_from(&input.facts, cx)?;
         if server.look().await?.is_some() {
             let error = format!("a server already runs in {}", standby.data_directory);
             return Err(Error::failed(error).hint("put `pg-stop` before the stage that receives"));

@@ -95,7 +95,7 @@ impl Stage for Switch {
         };
         let (source, standby) = (source(cx)?, standby(&self.cluster, cx).await?);
         let server = server(&standby)?;
-        let backup = input.facts.get::<Backup>()?;
+        let backup = Backup::seen_from(&input.facts, cx)?;
         let places = cx.board().get::<Places>().ok_or_else(|| Error::failed("nothing tells where the copy goes"))?;
         let copy = volume.locate(&source.layout.data_directory);
         let copy = copy.ok_or_else(|| Error::failed("the data directory is not in what was received"))?;

@@ -1,0 +1,154 @@
+//! Branches of a run: each runs the rest of the way by itself and ends by itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::commit::commit;
+use super::drive;
+use super::unwind::take_back;
+use crate::event::{Event, Observer};
+use crate::item::Item;
+use crate::report::{BranchReport, Outcome, RunReport};
+use crate::stage::{Ahead, Board, Branch, CheckCx, Run};
+use crate::{Class, Error, Kind, Result};
+
+/// One branch of a run.
+#[derive(Clone)]
+pub(crate) struct Forked {
+    run: Arc<Run>,
+    /// Position of its first own stage.
+    from: usize,
+    end: Arc<Mutex<Option<Outcome>>>,
+}
+
+/// Tells of a branch under its name.
+struct Tagged {
+    branch: String,
+    at: usize,
+    inner: Arc<dyn Observer>,
+}
+
+impl Observer for Tagged {
+    fn on(&self, event: &Event) {
+        let mut event = event.clone();
+        event.of_branch(&self.branch, self.at);
+        self.inner.on(&event);
+    }
+}
+
+impl Forked {
+    /// The branches of the stage that asks, made when they are first asked for.
+    pub(crate) fn of(cx: &CheckCx, branches: &[Branch]) -> Vec<Self> {
+        let mut forked = cx.run.forked.lock().unwrap_or_else(PoisonError::into_inner);
+        if forked.is_empty() {
+            *forked = branches.iter().map(|branch| Self::new(cx, branch)).collect();
+        }
+        forked.clone()
+    }
+
+    fn new(cx: &CheckCx, branch: &Branch) -> Self {
+        let outer = &cx.run;
+        let before = &outer.stages[..cx.index];
+        let run = Run {
+            id: outer.id.clone(),
+            pipeline: outer.pipeline.clone(),
+            stages: before.iter().chain(&branch.stages).cloned().collect(),
+            branch: Some(branch.name.clone()),
+            board: Arc::new(Board::under(&outer.board)),
+            meters: Arc::clone(&outer.meters),
+            observer: Arc::new(Tagged {
+                branch: branch.name.clone(),
+                at: cx.index,
+                inner: Arc::clone(&outer.observer),
+            }),
+            // The stage that waits for the branch has a grace of its own.
+            grace: outer.grace / 2,
+            cancel: outer.cancel.child_token(),
+            stop_undo: outer.stop_undo.clone(),
+            undo: Arc::default(),
+            chores: Mutex::default(),
+            report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
+            forked: Mutex::default(),
+        };
+        Self { run: Arc::new(run), from: before.len(), end: Arc::default() }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.run.branch.as_deref().unwrap_or_default()
+    }
+
+    /// How the stages in front of the branch see it.
+    pub(crate) fn ahead(&self) -> Ahead {
+        let gives = self.run.stages.iter().try_fold(Kind::Start, |kind, stage| stage.flow(&kind).ok());
+        Ahead { name: self.name().to_owned(), gives, board: Arc::clone(&self.run.board) }
+    }
+
+    /// Cancels this branch alone: the others wait for it in vain.
+    pub(crate) fn cancel_token(&self) -> CancellationToken {
+        self.run.cancel.clone()
+    }
+
+    /// How the last stage in front of the branch sees it.
+    pub(crate) fn cx(&self) -> CheckCx {
+        CheckCx { run: Arc::clone(&self.run), index: self.from.saturating_sub(1) }
+    }
+
+    /// Its own stages: each as a run and a position in it.
+    pub(super) fn stages(&self) -> impl Iterator<Item = (Arc<Run>, usize)> + use<> {
+        let run = Arc::clone(&self.run);
+        (self.from..run.stages.len()).map(move |index| (Arc::clone(&run), index))
+    }
+
+    /// Runs its stages and commits, or takes back what it did and what was done for it.
+    pub(crate) async fn run(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
+        match drive::stages(&self.run, self.from, item).await {
+            Ok(item) => {
+                self.ends(outer, Outcome::Done, None);
+                commit(&self.run).await;
+                Ok(item)
+            }
+            Err(error) if outer.cancel.is_cancelled() => Err(error),
+            Err(error) => {
+                let behind = || Error::failed("it fell behind and was dropped, the others had waited for long enough");
+                let error = if error.class() == Class::Cancelled { behind() } else { error };
+                let told = Error::failed(error.chain());
+                self.give_up(outer, error).await;
+                Err(told.context(format!("branch {}", self.name())))
+            }
+        }
+    }
+
+    /// Takes back what the branch did, and what was done for it in front of it.
+    pub(super) async fn give_up(&self, outer: &Arc<Run>, error: Error) -> Outcome {
+        let own = take_back(&self.run, &self.run.undo, None).await;
+        let outcome = own.max(take_back(&self.run, &outer.undo, Some(self.name())).await);
+        let left = self.run.undo.armed().into_iter().chain(outer.undo.armed_for(Some(self.name())));
+        let by_hand: Vec<_> = left.map(|undo| undo.by_hand()).collect();
+        outer.undo.disown(self.name());
+        outer.note(|report| report.by_hand.extend(by_hand));
+        self.ends(outer, outcome, Some(&error));
+        outcome
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end().is_some()
+    }
+
+    pub(super) fn has_committed(&self) -> bool {
+        self.end() == Some(Outcome::Done)
+    }
+
+    pub(super) fn end(&self) -> Option<Outcome> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ends(&self, outer: &Arc<Run>, outcome: Outcome, error: Option<&Error>) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        let mine = self.run.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let report = BranchReport::new(self.name(), outcome, &mine, error.map(Error::chain));
+        self.run.observer.on(&Event::BranchFinished(report.clone()));
+        outer.note(|all| all.add(report));
+    }
+}
