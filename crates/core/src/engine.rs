@@ -110,7 +110,7 @@ impl Engine {
         let outcome = match &result {
             Ok(()) => {
                 commit::commit(&run).await;
-                Outcome::Done
+                branches::stuck(&run).map_or(Outcome::Done, |_| Outcome::Stuck)
             }
             Err(_) => unwind::unwind(&run).await,
         };
@@ -153,6 +153,9 @@ impl Engine {
         report.seconds = took.as_secs_f64();
         report.stream_bytes = progress.stream_bytes;
         report.wire_bytes = progress.wire_bytes;
+        if outcome == Outcome::Stuck && error.is_none() {
+            report.error = branches::stuck(run);
+        }
         if let Some(error) = error {
             report.refused = error.class() == crate::Class::Refused;
             report.cancelled = error.class() == crate::Class::Cancelled;

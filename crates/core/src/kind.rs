@@ -161,6 +161,8 @@ pub struct Mismatch {
     pub takes: String,
     /// What it was given.
     pub given: Kind,
+    /// What does not fit inside of the stage, in words, where it would take what it was given.
+    pub inside: Option<String>,
     /// What would help.
     pub hint: Option<String>,
     /// What the stage would have given, so that the fold can go on and report every mismatch.
@@ -170,7 +172,12 @@ pub struct Mismatch {
 impl Mismatch {
     /// A stage that takes `takes` was given `given` and would have given `gives`.
     pub fn new(takes: impl Into<String>, given: &Kind, gives: Kind) -> Box<Self> {
-        Box::new(Self { takes: takes.into(), given: given.clone(), hint: None, gives })
+        Box::new(Self { takes: takes.into(), given: given.clone(), inside: None, hint: None, gives })
+    }
+
+    /// A stage whose inner parts do not fit: `what`, in words.
+    pub fn inside(what: impl Into<String>, given: &Kind, gives: Kind) -> Box<Self> {
+        Box::new(Self { inside: Some(what.into()), ..*Self::new("", given, gives) })
     }
 
     /// Adds what would help.

@@ -26,6 +26,13 @@ pub struct Said {
     pub text: String,
 }
 
+impl Said {
+    /// The same as one of a branch: its name in front, and the position of the stage that parts.
+    pub(crate) fn of_branch(self, branch: &str, at: usize) -> Self {
+        Self { index: at, stage: format!("{branch}: {}", self.stage), text: self.text }
+    }
+}
+
 /// The SHA-256 of a stream at one place of its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

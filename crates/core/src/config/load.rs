@@ -236,6 +236,10 @@ fn finish(name: Option<String>, built: Vec<BuiltStage>, mut problems: Vec<Proble
 fn misfit_problem(pipeline: &Pipeline, spans: &[Range<usize>], misfit: Misfit) -> Problem {
     let stage = |index: usize| pipeline.stages()[index].name().to_owned();
     match misfit {
+        Misfit::Kind { index, mismatch } if mismatch.inside.is_some() => {
+            let problem = Problem::at(spans[index].clone(), mismatch.inside.unwrap_or_default());
+            Problem { hint: mismatch.hint, ..problem }
+        }
         Misfit::Kind { index, mismatch } => {
             let (name, takes, given) = (stage(index), &mismatch.takes, &mismatch.given);
             let problem = Problem::at(spans[index].clone(), format!("{name} takes {takes}, but is given {given}"));

@@ -9,7 +9,7 @@ use super::drive;
 use super::unwind::take_back;
 use crate::event::{Event, Observer};
 use crate::item::Item;
-use crate::report::{BranchReport, Outcome, RunReport};
+use crate::report::{BranchReport, Outcome, RunReport, StreamHash};
 use crate::stage::{Ahead, Board, Branch, CheckCx, Run};
 use crate::{Class, Error, Kind, Result};
 
@@ -149,6 +149,18 @@ impl Forked {
         let mine = self.run.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let report = BranchReport::new(self.name(), outcome, &mine, error.map(Error::chain));
         self.run.observer.on(&Event::BranchFinished(report.clone()));
-        outer.note(|all| all.add(report));
+        let at = self.from;
+        outer.note(|all| {
+            all.said.extend(mine.said.into_iter().map(|said| said.of_branch(self.name(), at)));
+            all.hashes.extend(mine.hashes.into_iter().map(|hash| StreamHash { index: at, ..hash }));
+            all.add(report);
+        });
     }
+}
+
+/// Why a branch is stuck, if one is: a run is not done where a person has to put something right.
+pub(super) fn stuck(run: &Run) -> Option<String> {
+    let report = run.report.lock().unwrap_or_else(PoisonError::into_inner);
+    let branch = report.branches.iter().find(|branch| branch.outcome == Outcome::Stuck)?;
+    Some(format!("branch {}: {}", branch.branch, branch.error.as_deref().unwrap_or("failed")))
 }

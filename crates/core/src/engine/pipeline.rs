@@ -104,6 +104,6 @@ fn claims((index, stage): (usize, &Arc<dyn Stage>)) -> Vec<((usize, usize), Clai
 
 /// No stage can follow one that parts the pipeline.
 fn behind_branches(parts: &str, given: &Kind) -> Box<Mismatch> {
-    Mismatch::new(format!("its place inside a branch of {parts}"), given, given.clone())
+    Mismatch::inside(format!("no stage can follow {parts}, whose branches end by themselves"), given, given.clone())
         .hint(format!("move it into each branch of {parts} that needs it"))
 }

@@ -63,6 +63,13 @@ impl Pending {
         Self(self.0.into_iter().filter(|step| matches!(step, Step::Codec(_))).collect())
     }
 
+    /// Takes off the passes in front of the first codec: for one who does them, so that whoever opens
+    /// the stream does only the rest.
+    pub fn take_inner(&mut self) -> Self {
+        let inner = self.0.iter().take_while(|step| matches!(step, Step::Pass(_))).count();
+        Self(self.0.drain(..inner).collect())
+    }
+
     /// Does the passes in front of the first codec, on a stream to which no codec was applied.
     pub fn inner(&self, stream: BoxStream) -> BoxStream {
         Self::apply(self.0.iter().take_while(|step| matches!(step, Step::Pass(_))), stream)
@@ -132,6 +139,20 @@ mod tests {
         let stream = Box::new(Chunks::new(vec![encoded.into()]));
         collect(pending.inner(pending.undo_outer(stream)), usize::MAX).await.unwrap();
         assert_eq!((plain.0.bytes(), packed.0.bytes()), (200_000, 2 * length));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_front_of_the_first_codec_can_be_done_apart_from_the_rest() {
+        let (plain, packed) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let mut rest = Pending::default();
+        rest.pass(plain.clone());
+        rest.codec(Arc::new(Zstd { level: 3 }));
+        rest.pass(packed.clone());
+        let inner = rest.take_inner();
+        let stream = inner.inner(Box::new(Chunks::new(vec![vec![7; 1000].into()])));
+        let encoded = collect(rest.outer(rest.inner(stream)), usize::MAX).await.unwrap();
+        assert_eq!((plain.0.bytes(), packed.0.bytes()), (1000, encoded.len() as u64));
+        assert_eq!((*plain.1.lock().unwrap(), *packed.1.lock().unwrap()), (1, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The stage `hash`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -132,11 +132,15 @@ fn behind_a_codec(input: &StreamKind) -> Error {
 /// One stream at one stage.
 #[derive(Debug, Clone)]
 struct Place {
+    /// The branch that the stage is in.
+    branch: Option<String>,
     /// Position of the stage.
     index: usize,
     dataset: String,
     to_guid: String,
     encodings: Vec<Encoding>,
+    /// Its SHA-256, once that is known.
+    sha256: Arc<OnceLock<String>>,
 }
 
 /// The places of a run, as they were made.
@@ -144,8 +148,11 @@ struct Place {
 struct Places(Mutex<Vec<Place>>);
 
 impl Place {
+    /// Whether a later place is one of the same stream, on whose way this one lies.
     fn is_like(&self, other: &Self) -> bool {
-        (&self.dataset, &self.to_guid, &self.encodings) == (&other.dataset, &other.to_guid, &other.encodings)
+        let on_its_way = self.branch.is_none() || self.branch == other.branch;
+        on_its_way
+            && (&self.dataset, &self.to_guid, &self.encodings) == (&other.dataset, &other.to_guid, &other.encodings)
     }
 }
 
@@ -153,8 +160,8 @@ impl Place {
 #[derive(Clone)]
 struct Point {
     place: Place,
-    /// Position of the stage whose hash must be the same.
-    before: Option<usize>,
+    /// The hash that it must be, once that is known.
+    before: Option<Arc<OnceLock<String>>>,
     cx: StageCx,
 }
 
@@ -170,11 +177,19 @@ impl Point {
         if cx.board().get::<Places>().is_none() {
             cx.board().put(Places::default());
         }
-        let (part, encodings) = (&stream.header.part, stream.header.encodings.clone());
-        let place = Place { index: cx.index, dataset: part.dataset.clone(), to_guid: part.guid.clone(), encodings };
+        let part = &stream.header.part;
+        let place = Place {
+            branch: cx.branch().map(str::to_owned),
+            index: cx.index,
+            dataset: part.dataset.clone(),
+            to_guid: part.guid.clone(),
+            encodings: stream.header.encodings.clone(),
+            sha256: Arc::default(),
+        };
         let before = cx.board().get::<Places>().and_then(|places| {
             let mut places = places.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = places.iter().rev().find(|earlier| earlier.is_like(&place)).map(|earlier| earlier.index);
+            let before = places.iter().rev().find(|earlier| earlier.is_like(&place));
+            let before = before.map(|earlier| Arc::clone(&earlier.sha256));
             places.push(place.clone());
             before
         });
@@ -195,15 +210,16 @@ impl Point {
 
     fn judge(&self, sha256: String) -> Result<()> {
         let dataset = &self.place.dataset;
-        let same = match (self.before, self.noted(&sha256)) {
-            (None, _) => "",
-            (Some(_), Some(before)) if before == sha256 => ", the same as before",
-            (Some(_), Some(before)) => {
+        self.note(&sha256);
+        let same = match self.before.as_ref().map(|before| before.get()) {
+            None => "",
+            Some(Some(before)) if *before == sha256 => ", the same as before",
+            Some(Some(before)) => {
                 let text =
                     format!("the stream of {dataset} changed on its way: its SHA-256 was {before} and is {sha256}");
                 return Err(Error::failed(text));
             }
-            (Some(_), None) => {
+            Some(None) => {
                 let text = format!("the stream of {dataset} ended without the SHA-256 that it must have");
                 return Err(Error::failed(text));
             }
@@ -212,17 +228,12 @@ impl Point {
         Ok(())
     }
 
-    /// Notes the hash in the report, and gives the one that it must agree with.
-    fn noted(&self, sha256: &str) -> Option<String> {
+    /// Notes the hash in the report, and for whoever must agree with it.
+    fn note(&self, sha256: &str) {
+        // A stream that several branches encode alike is seen in each.
+        let _ = self.place.sha256.set(sha256.to_owned());
         let Place { index, dataset, to_guid, .. } = self.place.clone();
-        let mut before = None;
-        self.cx.report(|report| {
-            let same = |hash: &&StreamHash| hash.dataset == dataset && hash.to_guid == to_guid;
-            let mut earlier = report.hashes.iter().filter(same);
-            before = earlier.find(|hash| Some(hash.index) == self.before).map(|hash| hash.sha256.clone());
-            report.hashes.push(StreamHash { index, dataset, to_guid, sha256: sha256.to_owned() });
-        });
-        before
+        self.cx.report(|report| report.hashes.push(StreamHash { index, dataset, to_guid, sha256: sha256.to_owned() }));
     }
 }
 

@@ -143,20 +143,21 @@ fn end_of(branch: &Branch, input: &Kind) -> Result<Kind, Box<Mismatch>> {
     let mut kind = input.clone();
     for stage in &branch.stages {
         if !stage.branches().is_empty() {
-            let text = format!("branches that do not part again; {} does", branch.name);
-            return Err(Mismatch::new(text, input, Kind::Standby).hint("add a branch to the outer one instead"));
+            let text = format!("the branch {} parts again", branch.name);
+            return Err(Mismatch::inside(text, input, Kind::Standby).hint("add a branch to the outer one instead"));
         }
         kind = stage.flow(&kind).map_err(|mismatch| {
-            let text = format!("in the branch {} a {} that takes {}", branch.name, stage.name(), mismatch.takes);
-            let told = Mismatch::new(text, &mismatch.given, Kind::Standby);
+            let Mismatch { takes, given, .. } = &*mismatch;
+            let text = format!("in the branch {}, {} takes {takes}, but is given {given}", branch.name, stage.name());
+            let told = Mismatch::inside(text, input, Kind::Standby);
             mismatch.hint.clone().into_iter().fold(told, |told, hint| told.hint(hint))
         })?;
     }
     if kind.is_end() {
         return Ok(kind);
     }
-    let text = format!("branches that come to an end; {} ends with {kind}", branch.name);
-    Err(Mismatch::new(text, input, Kind::Standby)
+    let text = format!("the branch {} ends with {kind}, which is of no use to anyone", branch.name);
+    Err(Mismatch::inside(text, input, Kind::Standby)
         .hint("end each branch with a stage that gives a standby, a dataset or staged streams"))
 }
 

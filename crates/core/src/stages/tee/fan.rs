@@ -50,7 +50,9 @@ pub(super) fn out(
     let rooms: Vec<_> = readers.iter().map(|_| Arc::new(Semaphore::new(slack.buffer as usize))).collect();
     for mut stream in streams {
         let mut lanes = Vec::new();
-        let pending = std::mem::take(&mut stream.pending);
+        // What the bytes pass before anything is done to them, they pass once: in the one read.
+        let mut pending = std::mem::take(&mut stream.pending);
+        stream.pending = pending.take_inner();
         for ((end, room), reader) in ends.iter_mut().zip(&rooms).zip(readers) {
             let (sender, pieces) = mpsc::unbounded_channel();
             lanes.push(Lane { pieces: sender, room: Arc::clone(room), reader: reader.clone(), slack });

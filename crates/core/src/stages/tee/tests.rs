@@ -1,5 +1,7 @@
 //! What branches promise, on stages that only read.
 
+mod ends;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +13,7 @@ use crate::engine::{Engine, Options, Pipeline};
 use crate::item::{StreamHeader, StreamItem};
 use crate::report::{Outcome, RunReport};
 use crate::stream::{BoxStream, ByteStream, Chunks};
-use crate::undo::Undo;
+use crate::undo::{Chore, Undo};
 use crate::{Format, StreamKind};
 
 const FORMAT: Format = Format::new("test");
@@ -33,6 +35,7 @@ fn header() -> StreamHeader {
 /// Gives a stream of chunks, which may fail at its end, and does one act for each branch.
 #[derive(Debug)]
 struct Give {
+    streams: usize,
     chunks: usize,
     fails: bool,
     pulled: Arc<AtomicUsize>,
@@ -56,6 +59,13 @@ impl ByteStream for Counted {
 struct Noted {
     what: String,
     log: Log,
+    fails: bool,
+}
+
+impl Noted {
+    fn new(what: impl Into<String>, log: &Log) -> Self {
+        Self { what: what.into(), log: log.clone(), fails: false }
+    }
 }
 
 #[async_trait]
@@ -70,7 +80,19 @@ impl Undo for Noted {
 
     async fn undo(&self) -> Result<()> {
         self.log.lock().unwrap().push(self.what.clone());
-        Ok(())
+        if self.fails { Err(Error::failed("still there")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Chore for Noted {
+    fn describe(&self) -> String {
+        self.what.clone()
+    }
+
+    async fn perform(&self) -> Result<Option<String>> {
+        self.log.lock().unwrap().push(self.what.clone());
+        Ok(None)
     }
 }
 
@@ -85,15 +107,20 @@ impl Stage for Give {
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
-        let _ = cx.arm(Noted { what: "for all".into(), log: self.log.clone() });
+        let _ = cx.arm(Noted::new("for all", &self.log));
+        cx.after_commit(Noted::new("afterwards", &self.log));
         for branch in cx.branches() {
             let name = branch.name;
-            let _ = cx.arm_for(&name, Noted { what: format!("for {name}"), log: self.log.clone() });
+            let _ = cx.arm_for(&name, Noted::new(format!("for {name}"), &self.log));
         }
-        let chunks = vec![Bytes::from(vec![7; CHUNK]); self.chunks];
-        let inner = if self.fails { Chunks::failing(chunks, Error::failed("cut")) } else { Chunks::new(chunks) };
-        let stream: BoxStream = Box::new(Counted { inner, pulled: self.pulled.clone() });
-        Ok(input.with(Payload::Streams(vec![StreamItem::here(header(), stream)])))
+        let stream = |_| {
+            let chunks = vec![Bytes::from(vec![7; CHUNK]); self.chunks];
+            let cut = || Error::failed("cut").hint("mend it");
+            let inner = if self.fails { Chunks::failing(chunks, cut()) } else { Chunks::new(chunks) };
+            let stream: BoxStream = Box::new(Counted { inner, pulled: self.pulled.clone() });
+            StreamItem::here(header(), stream)
+        };
+        Ok(input.with(Payload::Streams((0..self.streams).map(stream).collect())))
     }
 }
 
@@ -105,6 +132,12 @@ enum Reads {
     /// Reads so many chunks and then nothing more.
     StallsAfter(usize),
     Panics,
+    /// Fails, and what it did can't be taken back.
+    Sticks,
+    /// Refuses to begin.
+    Refuses,
+    /// Takes its time for each chunk.
+    Slowly,
 }
 
 #[derive(Debug)]
@@ -125,14 +158,39 @@ impl Stage for Take {
         Ok(Kind::Standby)
     }
 
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim { what: "place", host: "here".into(), name: self.name.clone() }]
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        match self.reads {
+            Reads::Refuses => Err(Error::refused(format!("{} will not", cx.branch().unwrap())).hint("ask nicely")),
+            _ => Ok(()),
+        }
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
-        let _ = cx.arm(Noted { what: format!("{}'s own", self.name), log: self.log.clone() });
-        let Payload::Streams(mut streams) = input.payload else { panic!("no stream") };
-        let mut stream = streams.remove(0).open(None).await?;
+        let fails = self.reads == Reads::Sticks;
+        let _ = cx.arm(Noted { fails, ..Noted::new(format!("{}'s own", self.name), &self.log) });
+        let Payload::Streams(streams) = input.payload else { panic!("no stream") };
+        let mut bytes = 0;
+        for stream in streams {
+            bytes += self.take(stream).await?;
+        }
+        self.log.lock().unwrap().push(format!("{} took {}", self.name, bytes / CHUNK));
+        Ok(Item { payload: Payload::Standby, facts: input.facts })
+    }
+}
+
+impl Take {
+    async fn take(&self, stream: StreamItem) -> Result<usize> {
+        let mut stream = stream.open(None).await?;
         let mut bytes = 0;
         while let Some(chunk) = stream.next().await? {
             bytes += chunk.len();
             match self.reads {
+                Reads::Sticks => return Err(Error::failed("stuck in the mud")),
+                Reads::Slowly => tokio::time::sleep(Duration::from_millis(2)).await,
                 Reads::FailsAfter(chunks) if bytes >= chunks * CHUNK => return Err(Error::failed("no luck")),
                 Reads::StallsAfter(chunks) if bytes >= chunks * CHUNK => {
                     self.stalled.cancel();
@@ -142,8 +200,7 @@ impl Stage for Take {
                 _ => {}
             }
         }
-        self.log.lock().unwrap().push(format!("{} took {}", self.name, bytes / CHUNK));
-        Ok(Item { payload: Payload::Standby, facts: input.facts })
+        Ok(bytes)
     }
 }
 
@@ -155,6 +212,10 @@ struct Setting {
 }
 
 fn setting(policy: Policy, patience: Option<Duration>, fails: bool, reads: [Reads; 2]) -> Setting {
+    with_streams(1, policy, patience, fails, reads)
+}
+
+fn with_streams(streams: usize, policy: Policy, patience: Option<Duration>, fails: bool, reads: [Reads; 2]) -> Setting {
     let (log, pulled, stalled) = (Log::default(), Arc::<AtomicUsize>::default(), CancellationToken::new());
     let branch = |(name, reads): (&str, Reads)| {
         let take = Take { name: name.into(), reads, log: log.clone(), stalled: stalled.clone() };
@@ -162,7 +223,7 @@ fn setting(policy: Policy, patience: Option<Duration>, fails: bool, reads: [Read
     };
     let branches = ["one", "two"].into_iter().zip(reads).map(branch).collect();
     let tee = Tee { branches, policy, slack: Slack { buffer: 4 * CHUNK as u32, patience } };
-    let give = Give { chunks: 50, fails, pulled: pulled.clone(), log: log.clone() };
+    let give = Give { streams, chunks: 50, fails, pulled: pulled.clone(), log: log.clone() };
     let options = Options { grace: Duration::from_millis(100), ..Options::default() };
     let engine = Engine::new(Pipeline::new("test", vec![Arc::new(give), Arc::new(tee)])).options(options);
     Setting { log, pulled, stalled, engine }
@@ -188,7 +249,7 @@ async fn every_branch_gets_every_byte_of_one_read() {
     let setting = setting(Policy::All, None, false, [Reads::All, Reads::All]);
     let (report, said) = setting.run().await;
     assert_eq!((report.outcome, report.exit_code()), (Outcome::Done, 0));
-    assert_eq!(said, ["one took 50", "two took 50"]);
+    assert_eq!(said, ["afterwards", "one took 50", "two took 50"]);
     assert_eq!(setting.pulled.load(Ordering::SeqCst), 51);
 }
 
@@ -217,7 +278,8 @@ async fn a_source_that_fails_ends_no_branch_cleanly() {
     let (report, said) = setting(Policy::Any, None, true, [Reads::All, Reads::All]).run().await;
     assert_eq!(report.exit_code(), 1);
     assert!(!said.iter().any(|line| line.contains("took")), "{said:?}");
-    assert!(report.error.unwrap().contains("cut"));
+    assert_eq!(report.error.unwrap(), "stage tee: reading for all branches: cut");
+    assert_eq!(report.hint.unwrap(), "mend it");
 }
 
 #[tokio::test]
