@@ -116,22 +116,23 @@ async fn one_read_seeds_two_standbys_and_then_resets_both() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_that_dies_in_mid_stream_is_taken_back_and_the_other_streams() {
-    let Some(mut three) = Three::new() else { return };
     for (policy, code) in [("any", 0), ("all", 1)] {
-        let before = State::of(&three.pair).slots;
+        let Some(mut three) = Three::new() else { return };
         let ended = three.run(&format!("policy = \"{policy}\""), DIES).await;
         assert_eq!(ended.report.exit_code(), code, "{}", ended.story());
         assert_eq!(outcomes(&ended), both(Outcome::Done, Outcome::Undone), "{}", ended.story());
         assert!(ended.report.by_hand.is_empty(), "{:?}", ended.report.by_hand);
         three.judge(false);
-        let left = three.c.list().unwrap();
-        assert_eq!(left, [three.c.name.as_str()], "something of the dead branch is left");
-        assert!(State::of(&three.pair).slots.len() <= before.len().max(1), "the dead branch's slot is left");
+        assert_eq!(three.c.list().unwrap(), [three.c.name.as_str()], "something of the dead branch is left");
+        assert_eq!(State::of(&three.pair).slots.len(), 1, "the dead branch's slot is left");
+        // The two hold nothing in common now, so that no one stream fits both: that is said beforehand.
+        let before = (State::of(&three.pair), three.c.list().unwrap());
+        let refused = three.run("", "").await;
+        assert_eq!(refused.report.exit_code(), 3, "{}", refused.story());
+        assert!(refused.report.error.as_ref().unwrap().contains("branch one"), "{:?}", refused.report.error);
+        assert_eq!(State::of(&three.pair).difference(&before.0), [""; 0]);
+        assert_eq!(three.c.list().unwrap(), before.1);
     }
-    // The one that never got anything takes the whole, and with it the other: they hold nothing in common.
-    let ended = three.run("", "").await;
-    assert_eq!(outcomes(&ended), both(Outcome::Done, Outcome::Done), "{}", ended.story());
-    three.judge(true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
