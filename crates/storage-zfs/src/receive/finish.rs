@@ -6,10 +6,11 @@ use std::sync::Arc;
 use reseed_core::item::{LeftOut, Places, StreamHeader, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
+use reseed_storage::mirror::{self, Mirror};
 
 use super::Receiver;
 use super::volume::{InPlace, Pristine};
-use crate::fresh::{self, Mirror};
+use crate::fresh;
 use crate::mapping::Goal;
 use crate::place::{self, Misplaced, Origin};
 use crate::prune::Prune;
@@ -86,7 +87,7 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
     let mirrors = mirrors(receiver, &received).await?;
     for (left, _) in &received.left_out {
         if let Some(empty) = mirrors.iter().find(|mirror| mirror.source == left.mountpoint) {
-            fresh::furnish(zfs, empty, &mirrors, cx).await?;
+            mirror::furnish(zfs.host().as_ref(), empty, &mirrors, cx).await?;
         }
     }
     for live in receiver.moved().lives.iter() {

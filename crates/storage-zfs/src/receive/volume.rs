@@ -7,8 +7,8 @@ use reseed_core::host::Host;
 use reseed_core::item::{Placement, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
+use reseed_storage::mirror::{Mirror, locate};
 
-use crate::fresh::{Mirror, locate};
 use crate::zfs::Zfs;
 
 /// A copy beside the live data that is never mounted.

@@ -1,0 +1,1 @@
+//! btrfs for reseed.
