@@ -167,7 +167,7 @@ fn tampered(item: Item, after: u64, act: Option<Act>) -> Item {
         let (header, wrap) = (stream.header.clone(), stream.wrap.clone());
         let body = Tampered { inner: Deferred::boxed(stream.open(None)), left: after, act };
         let body = Body::Here(Box::new(body));
-        streams.insert(0, StreamItem { header, body, pending: vec![], wrap });
+        streams.insert(0, StreamItem { header, body, pending: vec![], wrap, watch: None });
     }
     Item { payload: Payload::Streams(streams), facts }
 }

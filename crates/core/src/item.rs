@@ -145,7 +145,13 @@ pub struct StreamItem {
     pub pending: Vec<Arc<dyn Codec>>,
     /// What a transport makes of the receiver's job, so that it understands the wire.
     pub wrap: Option<Wrap>,
+    /// What looks at the plain bytes when they come into this process.
+    pub watch: Option<Watch>,
 }
+
+/// Looks at the plain bytes of a stream on their way and passes them on as they are. What does not
+/// hold what it promises ends with an error, and never cleanly.
+pub type Watch = Arc<dyn Fn(BoxStream) -> BoxStream + Send + Sync>;
 
 /// Makes a job that takes what the wire brings out of a job that takes a plain stream. The job that
 /// it makes gives its inner job a clean end of input only after a whole stream.
@@ -167,7 +173,22 @@ pub enum Body {
 impl StreamItem {
     /// A stream that a job will make.
     pub fn from_job(header: StreamHeader, host: Arc<dyn Host>, job: Job) -> Self {
-        Self { header, body: Body::Job { host, job }, pending: vec![], wrap: None }
+        Self { header, body: Body::Job { host, job }, pending: vec![], wrap: None, watch: None }
+    }
+
+    /// The same with someone who looks at its plain bytes.
+    pub fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// Puts the watch on the plain bytes that come into this process, once. Whoever opens the job of
+    /// a stream in another way than by [`open`](Self::open) calls this.
+    pub fn look_at(&mut self, plain: BoxStream) -> BoxStream {
+        match self.watch.take() {
+            Some(watch) => watch(plain),
+            None => plain,
+        }
     }
 
     /// The kind that this stream has.
@@ -181,12 +202,15 @@ impl StreamItem {
     /// # Errors
     /// When the job can't be started.
     pub async fn open(self, plain: Option<Arc<Meter>>) -> Result<BoxStream> {
-        let mut stream = match self.body {
-            Body::Job { host, job } => open(host.as_ref(), &job).await?,
-            Body::Here(stream) => stream,
+        let (from_job, mut stream) = match self.body {
+            Body::Job { host, job } => (true, open(host.as_ref(), &job).await?),
+            Body::Here(stream) => (false, stream),
         };
         if let Some(meter) = plain {
             stream = Metered::boxed(stream, meter);
+        }
+        if let Some(watch) = self.watch.filter(|_| from_job) {
+            stream = watch(stream);
         }
         Ok(self.pending.iter().fold(stream, |stream, codec| codec.encode(stream)))
     }

@@ -101,3 +101,12 @@ pub async fn is_free(host: &dyn Host, path: &str) -> Result<bool> {
     let output = host.output(Command::script(script).titled("is free").arg(path).as_root()).await?;
     Ok(output.exit.success())
 }
+
+/// Whether what needs root runs as root on a host.
+///
+/// # Errors
+/// When the host can't be asked.
+pub async fn is_root(host: &dyn Host) -> Result<bool> {
+    let id = host.run(Command::new("id").arg("-u").as_root()).await?;
+    Ok(id.trim() == "0")
+}

@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod name;
 pub mod place;
 pub mod plan;
+pub mod pristine;
 
 pub use layout::{Layout, Part, Uncovered};
 pub use mapping::{Goal, Mapping, Unmapped};

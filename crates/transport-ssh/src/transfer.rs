@@ -136,7 +136,7 @@ impl Transport for Transfer {
         {
             let means = self.means(host.as_ref(), Side::Sending, &encodings, cx).await?;
             let here = inbound(&self.reseed, means, Arc::clone(host), job.clone(), &codecs, cx.meters())?;
-            stream.body = Body::Here(here);
+            stream.body = Body::Here(stream.look_at(here));
         }
         if to.is_local() {
             return Ok(stream);

@@ -108,7 +108,7 @@ impl Filter for Decompress {
             let wrap = stream.wrap.take();
             let encoded = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
             let body = Body::Here(Zstd { level: 3 }.decode(encoded));
-            return Ok(StreamItem { header, body, pending: vec![], wrap });
+            return Ok(StreamItem { header, body, pending: vec![], wrap, watch: None });
         }
         Ok(stream)
     }

@@ -7,9 +7,10 @@ use reseed_core::item::{LeftOut, Places, StreamHeader, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
 use reseed_storage::mirror::{self, Mirror};
+use reseed_storage::pristine::Pristine;
 
 use super::Receiver;
-use super::volume::{InPlace, Pristine};
+use super::volume::InPlace;
 use crate::fresh;
 use crate::mapping::Goal;
 use crate::place::{self, Misplaced, Origin};
@@ -31,7 +32,8 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
             cx.after_commit(prune);
             keep_pristine(receiver, &headers).await?;
             cx.board().put(received);
-            Ok(Arc::new(Pristine::new(&receiver.zfs)))
+            let hint = "put the stage zfs-clone after zfs-receive";
+            Ok(Arc::new(Pristine { host: Arc::clone(receiver.zfs.host()), hint }))
         }
         Goal::Over(_) => {
             let volume = settle(receiver, received, &prune.target, cx).await?;

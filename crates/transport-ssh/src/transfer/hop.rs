@@ -42,16 +42,21 @@ pub(super) fn inbound(
 pub(super) fn outbound(
     reseed: &str,
     means: Means,
-    stream: StreamItem,
+    mut stream: StreamItem,
     codecs: &Codecs,
     meters: &Meters,
 ) -> Result<StreamItem> {
+    let watch = stream.watch.take();
     let plain = match stream.body {
-        // What is already in this process was counted when it came.
+        // What is already in this process was counted, and looked at, when it came.
         Body::Here(stream) => stream,
         Body::Job { host, job } => {
             let opened = Deferred::boxed(async move { open(host.as_ref(), &job).await });
-            Metered::boxed(opened, Arc::clone(&meters.stream))
+            let metered = Metered::boxed(opened, Arc::clone(&meters.stream));
+            match watch {
+                Some(watch) => watch(metered),
+                None => metered,
+            }
         }
     };
     let (raw, wrap): (BoxStream, Wrap) = match means {
@@ -64,7 +69,7 @@ pub(super) fn outbound(
         Means::Plain => (blocks(plain), Arc::new(guarded)),
     };
     let body = Body::Here(Metered::boxed(raw, Arc::clone(&meters.wire)));
-    Ok(StreamItem { header: stream.header, body, pending: vec![], wrap: Some(wrap) })
+    Ok(StreamItem { header: stream.header, body, pending: vec![], wrap: Some(wrap), watch: None })
 }
 
 fn encode(codecs: &Codecs, stream: BoxStream) -> BoxStream {
