@@ -5,7 +5,7 @@ mod size;
 mod tell;
 
 use clap::ValueEnum;
-use reseed_lab::{LabError, is_root, missing_parts};
+use reseed_lab::{LabError, Storage, is_root, missing_parts};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::on_runtime;
@@ -39,6 +39,30 @@ pub enum Backend {
     Auto,
     /// ZFS: the kernel's, or in user space by zfs-fuse.
     Zfs,
+    /// btrfs on loop devices.
+    Btrfs,
+}
+
+impl Backend {
+    /// The storage that is shown. ZFS comes first, since it snapshots several datasets in one act.
+    fn storage(self) -> Storage {
+        match self {
+            Self::Zfs => Storage::Zfs,
+            Self::Btrfs => Storage::Btrfs,
+            Self::Auto => {
+                let all = [Storage::Zfs, Storage::Btrfs];
+                all.into_iter().find(|storage| missing_parts(*storage).is_empty()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// The name by which a storage is asked for.
+fn backend_name(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Zfs => "zfs",
+        Storage::Btrfs => "btrfs",
+    }
 }
 
 /// The two tokens that Ctrl-C, SIGTERM and SIGHUP cancel, one after the other.
@@ -51,7 +75,8 @@ struct Cancel {
 /// Plays the demo and gives the exit code. Whatever happens, what it made is removed at the end,
 /// unless it is to be kept: first what the run itself takes back, then servers and pools.
 pub fn run(args: &DemoArgs) -> u8 {
-    if let Some(code) = refuse() {
+    let storage = args.backend.storage();
+    if let Some(code) = refuse(storage) {
         return code;
     }
     on_runtime(async {
@@ -64,7 +89,7 @@ pub fn run(args: &DemoArgs) -> u8 {
             }
         };
         let watch = tokio::spawn(listen(signals, cancel.clone()));
-        let played = play(args, &cancel).await;
+        let played = play(args, storage, &cancel).await;
         watch.abort();
         match played {
             Ok(()) => exit::DONE,
@@ -73,8 +98,8 @@ pub fn run(args: &DemoArgs) -> u8 {
     })
 }
 
-fn refuse() -> Option<u8> {
-    let missing = missing_parts();
+fn refuse(storage: Storage) -> Option<u8> {
+    let missing = missing_parts(storage);
     if !missing.is_empty() {
         let packages: Vec<_> = missing.iter().map(|part| part.package).collect();
         let names: Vec<_> = missing.iter().map(|part| part.what).collect();
