@@ -27,7 +27,9 @@ impl Btrfs {
         let mountpoint = text(&directory);
         lab.guard().add(&script(UNMOUNT, &mountpoint))?;
         sweep(lab)?;
-        Tool::new("mkfs.btrfs").args(["-q", &text(&file)]).run()?;
+        // It takes names in the mount table that are no paths for files of its working directory.
+        let make = Tool::new("mkfs.btrfs").current_directory(lab.directory());
+        make.args(["-q", &text(&file)]).run()?;
         Tool::new("mount").args(["-o", "loop,noatime", &text(&file), &mountpoint]).run().map_err(no_loop)?;
         set_mode(&directory, 0o755)?;
         Ok(Pool { storage: Storage::Btrfs, name: mountpoint.clone(), mountpoint })

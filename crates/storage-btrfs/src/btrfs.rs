@@ -112,11 +112,10 @@ impl Btrfs {
         self.run(Command::script(RENAME).titled("mv -T").arg(from).arg(to)).await.map(drop)
     }
 
-    /// How many files of a subvolume have data that was written after this transaction.
-    pub(crate) async fn new_files(&self, path: &str, after: u64) -> Result<usize> {
-        let since = (after + 1).to_string();
-        let text = self.run(Command::new("btrfs").args(["subvolume", "find-new", path, &since])).await?;
-        Ok(parse::new_files(&text))
+    /// Takes a snapshot that goes at once: from then on every change of the subvolume can be told.
+    pub(crate) async fn seal(&self, path: &str) -> Result<()> {
+        let script = r#"btrfs subvolume snapshot -r -- "$1" "$2" && exec btrfs subvolume delete -- "$2""#;
+        self.run(Command::script(script).titled("seal").arg(path).arg(sealing(path))).await.map(drop)
     }
 
     /// The roots of all subvolumes, as they are on disk. A tree that changes while it is read may not
@@ -154,4 +153,9 @@ impl Btrfs {
         let script = r#"umask 077; exec mkdir -p -- "$1""#;
         self.run(Command::script(script).titled("mkdir -p").arg(path)).await.map(drop)
     }
+}
+
+/// The path of the snapshot by which a subvolume is sealed.
+pub(crate) fn sealing(path: &str) -> String {
+    format!("{path}.seal")
 }

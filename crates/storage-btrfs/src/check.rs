@@ -84,8 +84,7 @@ pub(crate) async fn pristine(btrfs: &Btrfs, table: &Table, seen: &Seen) -> Resul
     let Some(root) = roots.iter().find(|root| root.id == seen.subvolume.id) else {
         return Err(Error::failed(format!("btrfs on {host} does not tell when {path} was changed")));
     };
-    let complete = root.made.max(root.received);
-    if root.was_changed() || btrfs.new_files(path, complete).await? > 0 {
+    if root.was_changed() {
         return Err(refusal("was made writable and changed after it was complete"));
     }
     Ok(())

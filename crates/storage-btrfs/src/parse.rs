@@ -8,5 +8,5 @@ mod tree;
 
 pub(crate) use mounts::{Mounted, mounted};
 pub(crate) use said::hint;
-pub(crate) use subvolumes::{Filesystem, Subvolume, filesystem, new_files};
+pub(crate) use subvolumes::{Filesystem, Subvolume, filesystem};
 pub(crate) use tree::{Root, roots};

@@ -1,4 +1,4 @@
-//! What `btrfs filesystem show` and `btrfs subvolume list | show | find-new` print.
+//! What `btrfs filesystem show` and `btrfs subvolume list | show` print.
 
 use std::collections::BTreeSet;
 
@@ -73,11 +73,6 @@ fn top(shown: &str) -> Option<Subvolume> {
     Some(Subvolume { id, uuid, parent: None, received: None, path: "/".to_owned(), readonly })
 }
 
-/// How many files `btrfs subvolume find-new` names.
-pub(crate) fn new_files(text: &str) -> usize {
-    text.lines().filter(|line| line.starts_with("inode ")).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,11 +113,5 @@ here
         let text = TEXT.replace("Subvolume ID: \t\t5", "Subvolume ID: \t\t256");
         assert_eq!(filesystem(&text).unwrap().subvolumes.len(), 2);
         assert_eq!(filesystem("no btrfs here"), None);
-    }
-
-    #[test]
-    fn changed_files_are_counted() {
-        let text = "inode 257 file offset 0 len 4096 disk start 0 offset 0 gen 9 flags NONE f\ntransid marker was 9\n";
-        assert_eq!((new_files(text), new_files("transid marker was 9\n")), (1, 0));
     }
 }

@@ -14,12 +14,23 @@ pub(crate) struct Root {
     pub(crate) made: u64,
     /// The one that finished receiving it; 0 where it was not received.
     pub(crate) received: u64,
+    /// When it was last changed, in seconds since 1970.
+    pub(crate) changed_at: u64,
+    /// When it was received, in seconds since 1970; 0 where it was not.
+    pub(crate) received_at: u64,
 }
 
+/// How long the kernel may take to write what a receiver left in memory, in seconds.
+const FLUSH: u64 = 600;
+
 impl Root {
-    /// Whether it was changed since it was complete.
+    /// Whether it was changed since it was complete, or since the last snapshot of it: reseed takes one
+    /// as soon as it has received a copy. Of what others received there may be none; then what the
+    /// receiver left in memory was written by later transactions, but not by much later ones.
     pub(crate) fn was_changed(&self) -> bool {
-        self.generation > self.made.max(self.received).max(self.last_snapshot)
+        let complete = self.made.max(self.received).max(self.last_snapshot);
+        let flushed = self.received > 0 && self.last_snapshot == 0 && self.changed_at <= self.received_at + FLUSH;
+        self.generation > complete && !flushed
     }
 }
 
@@ -47,13 +58,16 @@ fn detail(root: &mut Root, line: &str) {
     let words: Vec<_> = line.split_whitespace().collect();
     let after = |name: &str| {
         let at = words.iter().position(|word| *word == name)?;
-        words.get(at + 1)?.parse::<u64>().ok()
+        // Times have a fraction behind a point.
+        words.get(at + 1)?.split('.').next()?.parse::<u64>().ok()
     };
     let facts = [
         (["generation", ""], &mut root.generation),
         (["last_snapshot", "lastsnap"], &mut root.last_snapshot),
         (["otransid", ""], &mut root.made),
         (["rtransid", ""], &mut root.received),
+        (["ctime", ""], &mut root.changed_at),
+        (["rtime", ""], &mut root.received_at),
     ];
     for (names, fact) in facts {
         if let Some(value) = names.into_iter().find_map(after) {
@@ -78,6 +92,8 @@ leaf 30965760 items 24 free space 9870 generation 12 owner ROOT_TREE
 \t\tlevel 0 generation_v2 9
 \t\tuuid 9e2f9aab-8189-b747-98f5-ae1b108ab9c8
 \t\tctransid 9 otransid 7 stransid 7 rtransid 7
+\t\tctime 1795478247.598764300 (2026-11-23 23:57:27)
+\t\trtime 1795478200.584338037 (2026-11-23 23:56:40)
 \titem 14 key (256 ROOT_BACKREF 5) itemoff 12903 itemsize 22
 \t\troot backref key dirid 257 sequence 2 name s1
 ";
@@ -85,9 +101,15 @@ leaf 30965760 items 24 free space 9870 generation 12 owner ROOT_TREE
     #[test]
     fn a_snapshot_is_no_change_but_anything_later_is() {
         let read = roots(TEXT);
-        assert_eq!(read, [Root { id: 256, generation: 9, last_snapshot: 9, made: 7, received: 7 }]);
+        let (changed_at, received_at) = (1_795_478_247, 1_795_478_200);
+        let root = Root { id: 256, generation: 9, last_snapshot: 9, made: 7, received: 7, changed_at, received_at };
+        assert_eq!(read, [root]);
         assert!(!read[0].was_changed());
         assert!(Root { generation: 10, ..read[0] }.was_changed());
         assert!(!Root { generation: 7, last_snapshot: 0, ..read[0] }.was_changed());
+        let never_snapshot = Root { last_snapshot: 0, ..read[0] };
+        assert!(!never_snapshot.was_changed());
+        assert!(Root { changed_at: received_at + 3600, ..never_snapshot }.was_changed());
+        assert!(Root { received: 0, ..never_snapshot }.was_changed());
     }
 }

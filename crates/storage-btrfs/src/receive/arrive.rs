@@ -10,6 +10,7 @@ use reseed_storage::directory::RemoveEmpty;
 use reseed_storage::pristine::Pristine;
 
 use super::Receiver;
+use crate::btrfs::sealing;
 use crate::check;
 use crate::prune::Prune;
 use crate::shared::Received;
@@ -53,6 +54,11 @@ pub(super) async fn verify(receiver: &Receiver, header: &StreamHeader) -> Result
 pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
     let btrfs = &receiver.btrfs;
     btrfs.sync(&receiver.into).await?;
+    for header in &headers {
+        let copy = receiver.copy(&header.part)?;
+        let _ = cx.arm(DeleteSubvolume::new(btrfs, &sealing(&copy)));
+        btrfs.seal(&copy).await?;
+    }
     let parts = headers.iter().map(|header| Ok((header.part.clone(), receiver.copy(&header.part)?)));
     let parts = parts.collect::<Result<Vec<_>>>()?;
     let directory = |header: &StreamHeader| Ok((receiver.directory(&header.part)?, header.part.guid.clone()));
