@@ -1,9 +1,12 @@
 //! The `btrfs` program on a host, one method for each thing that is asked of it or told to it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use reseed_core::host::{Command, Host};
+use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
+use reseed_storage::directory::RemoveEmpty;
 
 use crate::parse::{self, Filesystem, Root};
 use crate::table::Table;
@@ -28,6 +31,11 @@ const CREATE: &str = r#"[ ! -d "$1" ] || rmdir -- "$1" || exit 1; exec btrfs sub
 const RENAME: &str = r#"[ "$(dirname -- "$1")" = "$(dirname -- "$2")" ] || { echo "not in one directory" >&2; exit 1; }
 [ ! -e "$2" ] && [ ! -L "$2" ] || { echo "$2 is there already" >&2; exit 1; }
 exec mv -T -- "$1" "$2""#;
+
+/// How long something that is in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is tried meanwhile.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// `btrfs` on one host.
 #[derive(Debug, Clone)]
@@ -102,9 +110,23 @@ impl Btrfs {
         }
         all.sort_by_key(|path| std::cmp::Reverse(path.len()));
         for path in all {
-            self.run(Command::new("btrfs").args(["subvolume", "delete", &path])).await?;
+            self.delete_one(&path).await?;
         }
         Ok(())
+    }
+
+    /// Deletes one subvolume. A `btrfs send` that was ended may outlive its end, and the kernel keeps
+    /// what is being sent: it is waited for.
+    async fn delete_one(&self, path: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.run(Command::new("btrfs").args(["subvolume", "delete", path])).await {
+                Err(error) if parse::is_in_use(&error.to_string()) && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(INTERVAL).await;
+                }
+                done => return done.map(drop),
+            }
+        }
     }
 
     /// Renames a subvolume within its directory.
@@ -134,8 +156,19 @@ impl Btrfs {
         text.map(|text| parse::roots(&text))
     }
 
+    /// Makes a directory that only root sees into, and those above it, and arms that they go again.
+    pub(crate) async fn make_directory(&self, path: &str, cx: &StageCx) -> Result<()> {
+        let paths = self.missing(path).await?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let _ = cx.arm(RemoveEmpty { host: Arc::clone(&self.host), paths });
+        let script = r#"umask 077; exec mkdir -p -- "$1""#;
+        self.run(Command::script(script).titled("mkdir -p").arg(path)).await.map(drop)
+    }
+
     /// Of a directory and those above it, the ones that are not there, the deepest first.
-    pub(crate) async fn missing(&self, path: &str) -> Result<Vec<String>> {
+    async fn missing(&self, path: &str) -> Result<Vec<String>> {
         let mut missing = vec![];
         let mut next = Some(path);
         while let Some(directory) = next.filter(|directory| !directory.is_empty()) {
@@ -146,12 +179,6 @@ impl Btrfs {
             next = reseed_storage::name::parent(directory);
         }
         Ok(missing)
-    }
-
-    /// Makes a directory that only root sees into, and those above it.
-    pub(crate) async fn make_directory(&self, path: &str) -> Result<()> {
-        let script = r#"umask 077; exec mkdir -p -- "$1""#;
-        self.run(Command::script(script).titled("mkdir -p").arg(path)).await.map(drop)
     }
 }
 

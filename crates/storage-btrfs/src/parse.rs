@@ -7,6 +7,6 @@ mod subvolumes;
 mod tree;
 
 pub(crate) use mounts::{Mounted, mounted};
-pub(crate) use said::hint;
+pub(crate) use said::{hint, is_in_use};
 pub(crate) use subvolumes::{Filesystem, Subvolume, filesystem};
 pub(crate) use tree::{Root, roots};

@@ -11,7 +11,6 @@ use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSe
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
-use reseed_storage::directory::RemoveEmpty;
 use reseed_storage::{Layout, Part, SourcePlan, Uncovered, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -159,9 +158,7 @@ impl Snapshots {
         let mut paths = vec![];
         for part in &parts {
             let home = homes.of(&part.dataset)?;
-            let missing = btrfs.missing(&home).await?;
-            let _ = cx.arm(RemoveEmpty { host: Arc::clone(btrfs.host()), paths: missing });
-            btrfs.make_directory(&home).await?;
+            btrfs.make_directory(&home, cx).await?;
             let path = format!("{home}/{short}");
             let _ = cx.arm(DeleteSubvolume::new(btrfs, &path));
             btrfs.snapshot(&part.dataset, &path, true).await?;

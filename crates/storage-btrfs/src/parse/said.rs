@@ -23,6 +23,13 @@ pub(crate) fn hint(said: &str) -> Option<String> {
     known.into_iter().find(|(words, _)| said.contains(words)).map(|(_, hint)| hint.to_owned())
 }
 
+/// Whether something that still runs is in the way. The kernel answers so when a snapshot is to go that
+/// is being sent.
+pub(crate) fn is_in_use(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["operation not permitted", "resource busy", "send may be in progress"].iter().any(|words| said.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +39,13 @@ mod tests {
         assert!(hint("ERROR: send ioctl failed with -1: Operation not permitted").unwrap().contains("become"));
         assert!(hint("ERROR: cannot find parent subvolume").unwrap().contains("the whole"));
         assert_eq!(hint("At subvol s1"), None);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_being_sent_is_in_use() {
+        let newer = "ERROR: Could not destroy subvolume/snapshot: Operation not permitted\n\
+                     WARNING: deletion failed with EPERM, you don't have permissions or send may be in progress";
+        assert!(is_in_use(newer) && is_in_use("ERROR: cannot delete '/a': Device or resource busy"));
+        assert!(!is_in_use("ERROR: Could not destroy subvolume/snapshot: Directory not empty"));
     }
 }

@@ -6,7 +6,6 @@ use reseed_core::host::{Command, Job};
 use reseed_core::item::{StreamHeader, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
-use reseed_storage::directory::RemoveEmpty;
 use reseed_storage::pristine::Pristine;
 
 use super::Receiver;
@@ -29,9 +28,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
             .ok_or_else(|| Error::failed(format!("{} no longer holds the increment's base", receiver.into)))?;
     }
     let directory = receiver.directory(&header.part)?;
-    let paths = btrfs.missing(&directory).await?;
-    let _ = cx.arm(RemoveEmpty { host: Arc::clone(btrfs.host()), paths });
-    btrfs.make_directory(&directory).await?;
+    btrfs.make_directory(&directory, cx).await?;
     let copy = receiver.copy(&header.part)?;
     let _ = cx.arm(DeleteSubvolume::new(btrfs, &copy));
     Ok(Command::new("btrfs").args(["receive", "-e", &directory]).as_root().into())
