@@ -142,3 +142,21 @@ fn what_is_out_of_place_is_refused() {
     long.extend([0xff; 10]);
     assert!(matches!(told(&long), Broken::Length { command: 2, .. }));
 }
+
+#[tokio::test]
+async fn a_watched_stream_ends_cleanly_only_when_it_is_whole() {
+    use reseed_core::stream::{Chunks, collect};
+
+    let collected = |bytes: Vec<u8>| {
+        let chunks = bytes.chunks(50).map(bytes::Bytes::copy_from_slice).collect();
+        collect(super::watch(expected())(Box::new(Chunks::new(chunks))), usize::MAX)
+    };
+    let whole = parts().concat();
+    assert_eq!(collected(whole.clone()).await.unwrap(), whole);
+    let cut = collected(parts()[..4].concat()).await.unwrap_err();
+    assert!(cut.to_string().contains("its own end did not come"), "{cut}");
+    let mut altered = whole;
+    altered[200] ^= 1;
+    let error = collected(altered).await.unwrap_err();
+    assert!(error.to_string().contains("CRC32C") && error.hint_text().is_some(), "{error}");
+}
