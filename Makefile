@@ -9,11 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-# Not settled yet, and so not in `make test`: `make test-unsettled` runs them. They are to move back as they are mended.
-unsettled := binary(unwind_stream) + test(errors_in_the_midst) + test(panics)
-settled := not ($(unsettled))
-
-.PHONY: help demo build test test-unsettled lint docs bench pg-versions install
+.PHONY: help demo build test lint docs bench pg-versions install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,15 +29,11 @@ test: pg-versions ## every test, on real parts
 	cargo build --quiet --bin reseed
 	cargo test --quiet --workspace --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  set -x; $(as_root) cargo nextest run --workspace $(if $(CI),--profile ci) -E '$(settled)'; \
+	  set -x; $(as_root) cargo nextest run --workspace $(if $(CI),--profile ci); \
 	else \
 	  echo "cargo-nextest is not installed; cargo test does it, slower"; \
 	  set -x; $(as_root) cargo test --workspace --lib --bins --tests -- --test-threads 1; \
 	fi
-
-test-unsettled: pg-versions ## tests that do not all pass yet: broken streams, stages dropped in their midst
-	@scripts/install build lab
-	$(as_root) cargo nextest run --workspace -E '$(unsettled)'
 
 lint: ## formatting, clippy, documentation: all without a warning
 	@scripts/install build

@@ -15,7 +15,7 @@ fn main() -> Fallible<()> {
     let pair = Pair::new(&PairOptions { scale, pool_bytes: 24 << 30, ..PairOptions::small(Major::newest()?) })?;
     let script = Script::new(&pair)?;
     let file = pair.lab.path("bench.toml");
-    std::fs::write(&file, pair.pipeline(&Recipe::default().with("pg-switch", "keep_old = \"0s\"")))?;
+    std::fs::write(&file, pipeline(&pair))?;
 
     println!("seeding both standbys with {} MB", scale * 15);
     let seed = reseed(&file)?;
@@ -29,8 +29,10 @@ fn main() -> Fallible<()> {
         figures.downtime.push(run.report["downtime_seconds"].as_f64().unwrap_or(f64::NAN));
         figures.memory = figures.memory.max(run.memory_kib);
         change(&pair.primary, round + 1000)?;
-        figures.script.push(script.run(Some(&format!("script-{}", round - 1)), &format!("script-{round}"))?);
+        // The stop that a reset waits for writes what a standby has replayed; so must this one.
+        replayed(&pair.primary, &script.standby)?;
         figures.restart.push(restart(&script.standby)?);
+        figures.script.push(script.run(Some(&format!("script-{}", round - 1)), &format!("script-{round}"))?);
         figures.idle.push(reseed(&file)?.seconds);
         println!("round {round} of {rounds}: {}", figures.last());
     }
@@ -38,6 +40,12 @@ fn main() -> Fallible<()> {
     script.standby.stop()?;
     pair.standby.stop()?;
     Ok(())
+}
+
+/// The stages of samples/reset-standby.toml, and what docs/tutorial.md advises for a short switch.
+fn pipeline(pair: &Pair) -> String {
+    let text = pair.pipeline(&Recipe::default().with("pg-switch", "keep_old = \"0s\""));
+    text.replace("settings = {", "settings = { recovery_init_sync_method = \"syncfs\",")
 }
 
 #[derive(Default)]
@@ -140,6 +148,14 @@ fn change(primary: &Server, round: u32) -> Fallible<()> {
     let first = round * 61 % 6100;
     primary.sql(&format!("{sql} {first} and {first}"))?;
     primary.sql("checkpoint")?;
+    Ok(())
+}
+
+/// Waits until a standby has replayed all that its primary has written.
+fn replayed(primary: &Server, standby: &Server) -> Fallible<()> {
+    let written = primary.sql("select pg_current_wal_flush_lsn()")?;
+    let sql = format!("select pg_last_wal_replay_lsn() >= '{}'", written.trim());
+    while standby.sql(&sql)?.trim() != "t" {}
     Ok(())
 }
 

@@ -3,9 +3,13 @@
 # Everything comes by the environment: SSH (command line prefix), SOURCE and COPY and LIVE (datasets), BASE (snapshot),
 # SNAP (new snapshot), PLACE (mount point of LIVE), PRIMARY and STANDBY (psql arguments), UPSTREAM, BIN, PORT, SOCKETS.
 set -euo pipefail
+# As reseed, it comes at night and leaves no connection behind.
+trap '$SSH -q -O exit 2>/dev/null || :' EXIT
 primary() { psql -XAtq -v ON_ERROR_STOP=1 $PRIMARY -c "$1"; }
 standby() { psql -XAtq -v ON_ERROR_STOP=1 $STANDBY -c "$1" 2>/dev/null; }
 pg_ctl() { runuser -u postgres -- "$BIN/pg_ctl" -s -w "$@"; }
+# A file system in user space lets go of a mount some time after `zfs unmount` has returned.
+patiently() { for _ in {1..400}; do "$@" 2>/dev/null && return; sleep 0.025; done; "$@"; }
 slot=${SNAP//-/_}
 
 primary "select pg_create_physical_replication_slot('$slot', true)" >/dev/null
@@ -28,9 +32,9 @@ chown postgres: "$data/standby.signal"
 
 if [ -n "${BASE:-}" ]; then
   pg_ctl stop -m fast -D "$PLACE/data"
-  zfs set canmount=noauto "$LIVE"; zfs unmount "$LIVE"; zfs rename "$LIVE" "$LIVE-old"
+  zfs set canmount=noauto "$LIVE"; zfs unmount "$LIVE"; patiently zfs rename "$LIVE" "$LIVE-old"
 fi
-zfs unmount "$COPY-new"; zfs rename "$COPY-new" "$LIVE"
+zfs unmount "$COPY-new"; patiently zfs rename "$COPY-new" "$LIVE"
 zfs set mountpoint="$PLACE" "$LIVE"; zfs set canmount=on "$LIVE"
 mountpoint -q "$PLACE" || zfs mount "$LIVE"
 pg_ctl start -l "$SOCKETS/log" -D "$PLACE/data"
@@ -38,6 +42,6 @@ good="select pg_is_in_recovery() and pg_last_wal_replay_lsn() >= '$lsn' and exis
 until [ "$(standby "$good")" = t ]; do sleep 0.02; done
 
 if [ -n "${BASE:-}" ]; then
-  zfs destroy "$LIVE-old"; zfs destroy "$COPY@$BASE"; $SSH zfs destroy "$SOURCE@$BASE"
+  patiently zfs destroy "$LIVE-old"; zfs destroy "$COPY@$BASE"; $SSH zfs destroy "$SOURCE@$BASE"
   primary "select pg_drop_replication_slot('${BASE//-/_}')" >/dev/null
 fi

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::host::Host;
-use reseed_core::item::{Body, Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
 use reseed_core::stage::{CheckCx, Claim, Holdings, Stage, StageCx};
 use reseed_core::stream::{BoxStream, ByteStream, Deferred};
 use reseed_core::{Error, Kind, Mismatch, Result};
@@ -166,8 +166,7 @@ fn tampered(item: Item, after: u64, act: Option<Act>) -> Item {
         let stream = streams.remove(0);
         let (header, wrap) = (stream.header.clone(), stream.wrap.clone());
         let body = Tampered { inner: Deferred::boxed(stream.open(None)), left: after, act };
-        let body = Body::Here(Box::new(body));
-        streams.insert(0, StreamItem { header, body, pending: vec![], wrap, watch: None });
+        streams.insert(0, StreamItem { wrap, ..StreamItem::here(header, Box::new(body)) });
     }
     Item { payload: Payload::Streams(streams), facts }
 }

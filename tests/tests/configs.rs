@@ -36,23 +36,28 @@ fn shown(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
+/// Files of every mistake that there is, and samples of what people get wrong.
+const BAD: [&str; 2] = ["configs/bad", "../samples/invalid"];
+
 #[test]
 fn each_bad_file_is_refused_with_all_its_problems_where_they_are() {
-    insta::with_settings!({ snapshot_path => folder("configs/bad/rendered"), prepend_module_to_snapshot => false, omit_expression => true }, {
-        for path in files(&folder("configs/bad")) {
-            let (text, loaded) = load(&path);
-            let problems = loaded.err().unwrap_or_else(|| panic!("{} loads, but should not", path.display()));
-            insta::assert_snapshot!(
-                path.file_stem().unwrap().to_string_lossy().as_ref(),
-                render(&shown(&path), &text, &problems, Style::Plain)
-            );
-        }
-    });
+    for bad in BAD.map(folder) {
+        insta::with_settings!({ snapshot_path => bad.join("rendered"), prepend_module_to_snapshot => false, omit_expression => true }, {
+            for path in files(&bad) {
+                let (text, loaded) = load(&path);
+                let problems = loaded.err().unwrap_or_else(|| panic!("{} loads, but should not", path.display()));
+                insta::assert_snapshot!(
+                    path.file_stem().unwrap().to_string_lossy().as_ref(),
+                    render(&shown(&path), &text, &problems, Style::Plain)
+                );
+            }
+        });
+    }
 }
 
 #[test]
 fn every_problem_of_one_place_is_told_once() {
-    for path in files(&folder("configs/bad")) {
+    for path in BAD.map(folder).iter().flat_map(|bad| files(bad)) {
         let problems = load(&path).1.unwrap_err();
         for (index, problem) in problems.iter().enumerate() {
             assert!(!problems[..index].contains(problem), "{}: twice: {problem:?}", path.display());

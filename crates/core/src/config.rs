@@ -6,17 +6,21 @@ mod located;
 mod period;
 mod schema;
 mod secret;
+mod size;
 mod table;
 mod variables;
 
 use std::ops::Range;
 
 pub use build::BuildCx;
+#[cfg(feature = "testkit")]
+pub(crate) use load::stage;
 pub use load::{Loaded, load};
 pub use located::{Located, Ref};
 pub use period::Period;
 pub use schema::pipeline_schema;
 pub use secret::{Secret, SecretSource};
+pub use size::{Rate, Size};
 pub use table::Table;
 
 /// One thing that is wrong with a pipeline file.

@@ -1,19 +1,22 @@
 //! The engine: folds kinds, checks, runs, and takes everything back when something fails.
 
+mod check;
 #[cfg(test)]
 mod tests;
 mod unwind;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Blind, Event, Observer};
 use crate::item::Item;
 use crate::report::{Outcome, RunReport};
 use crate::stage::{Board, CheckCx, Claim, Meters, Run, Stage, StageCx};
-use crate::undo::UndoStack;
+use crate::undo::{Chore, UndoStack};
 use crate::{Error, Kind, Mismatch, Result, run_id};
 
 /// Stages in order, under a name.
@@ -182,7 +185,7 @@ impl Engine {
                 self.observer.on(&Event::Checked);
                 self.run_stages(&run).await
             }
-            Err(refusals) => Err(merge(refusals)),
+            Err(refusals) => Err(check::merge(refusals)),
         };
         let outcome = match &result {
             Ok(()) => self.commit(&run).await,
@@ -207,32 +210,6 @@ impl Engine {
         })
     }
 
-    async fn check_run(&self, run: &Arc<Run>) -> Result<(), Vec<Error>> {
-        let mut refusals = Vec::new();
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            let surveyed = self.unless_cancelled(stage.survey(&cx)).await;
-            surveyed.map_err(|error| vec![self.refusal(index, stage, error)])?;
-        }
-        for (index, stage) in run.stages.iter().enumerate() {
-            let cx = CheckCx { run: Arc::clone(run), index };
-            if let Err(error) = self.unless_cancelled(stage.check(&cx)).await {
-                refusals.push(self.refusal(index, stage, error));
-            }
-        }
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
-    }
-
-    /// Tells the refusal, and gives it with the name of its stage in front.
-    fn refusal(&self, index: usize, stage: &Arc<dyn Stage>, error: Error) -> Error {
-        let error = error.into_refusal();
-        if error.class() == crate::Class::Refused {
-            let (name, hint) = (stage.name().to_owned(), error.hint_text().map(str::to_owned));
-            self.observer.on(&Event::Refused { index, stage: name, error: error.chain(), hint });
-        }
-        error.context(format!("stage {}", stage.name()))
-    }
-
     async fn unless_cancelled(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
         tokio::select! {
             biased;
@@ -255,6 +232,7 @@ impl Engine {
 
     async fn run_stage(&self, run: &Arc<Run>, index: usize, input: Item) -> Result<Item> {
         let name = run.stages[index].name().to_owned();
+
         self.observer.on(&Event::StageStarted { index, stage: name.clone() });
         let begun = Instant::now();
         match self.drive(run, index, input).await {
@@ -303,13 +281,16 @@ impl Engine {
     async fn commit(&self, run: &Arc<Run>) -> Outcome {
         run.undo.commit();
         let chores = std::mem::take(&mut *run.chores.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut places: BTreeMap<Option<String>, Vec<Arc<dyn Chore>>> = BTreeMap::new();
         for chore in chores {
-            match chore.perform().await {
-                Ok(Some(text)) => self.observer.on(&Event::Chore { text }),
-                Ok(None) => {}
-                Err(error) => self
-                    .observer
-                    .on(&Event::Warning { stage: None, text: format!("{}: {}", chore.describe(), error.chain()) }),
+            places.entry(chore.host().map(|host| host.name().to_owned())).or_default().push(chore);
+        }
+        let mut working: JoinSet<()> =
+            places.into_values().map(|chores| perform(chores, Arc::clone(&self.observer))).collect();
+        while let Some(done) = working.join_next().await {
+            if let Err(gone) = done {
+                let text = format!("work after the commit panicked: {}", panic_text(gone));
+                self.observer.on(&Event::Warning { stage: None, text });
             }
         }
         Outcome::Done
@@ -347,19 +328,16 @@ async fn tick(run: Arc<Run>, every: Duration) {
     }
 }
 
-/// One error that names all refusals; class and hint are those of the first.
-fn merge(mut refusals: Vec<Error>) -> Error {
-    let first = refusals.remove(0);
-    if refusals.is_empty() {
-        return first;
-    }
-    let rest: Vec<_> = refusals.iter().map(Error::chain).collect();
-    let hint = first.hint_text().map(str::to_owned);
-    let text = format!("{}; and {}", first.chain(), rest.join("; and "));
-    let merged = if first.class() == crate::Class::Cancelled { Error::cancelled() } else { Error::refused(text) };
-    match hint {
-        Some(hint) => merged.hint(hint),
-        None => merged,
+async fn perform(chores: Vec<Arc<dyn Chore>>, observer: Arc<dyn Observer>) {
+    for chore in chores {
+        match chore.perform().await {
+            Ok(Some(text)) => observer.on(&Event::Chore { text }),
+            Ok(None) => {}
+            Err(error) => {
+                let text = format!("{}: {}", chore.describe(), error.chain());
+                observer.on(&Event::Warning { stage: None, text });
+            }
+        }
     }
 }
 

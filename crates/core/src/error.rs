@@ -23,6 +23,7 @@ pub struct Error {
     class: Class,
     message: String,
     hint: Option<String>,
+    follow_up: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -46,7 +47,7 @@ impl Error {
     }
 
     fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: None, source: None }
+        Self { class, message: message.into(), hint: None, follow_up: false, source: None }
     }
 
     /// Adds what a person can do about it, best as a command to type.
@@ -64,7 +65,19 @@ impl Error {
     /// Wraps this error in what was being attempted; class and hint stay as they are.
     pub fn context(self, attempted: impl Into<String>) -> Self {
         let (class, hint) = (self.class, self.hint.clone());
-        Self { class, message: attempted.into(), hint, source: Some(Box::new(self)) }
+        Self { class, message: attempted.into(), hint, follow_up: self.follow_up, source: Some(Box::new(self)) }
+    }
+
+    /// Marks an error that may come only from what another stage could not find out. Where one could
+    /// not, its own refusal is told and this one is not.
+    pub fn follow_up(mut self) -> Self {
+        self.follow_up = true;
+        self
+    }
+
+    /// Whether it is marked by [`follow_up`](Self::follow_up).
+    pub fn is_follow_up(&self) -> bool {
+        self.follow_up
     }
 
     /// What the error means for the run.

@@ -1,24 +1,31 @@
 //! Machines: every command of every stage runs through a [`Host`].
 
 mod command;
+mod departing;
 mod drain;
 mod files;
+mod heard;
+mod linked;
 mod local;
 mod pipe;
 mod process;
 #[cfg(target_os = "linux")]
 mod pump;
+mod through;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 
 pub use command::{Become, Command, Job, shell_quote};
+pub use departing::{Departing, OnDrop};
 pub use drain::drain;
 pub use files::{FileAttributes, Files};
+pub use linked::{linked, linked_then};
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
-pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open};
+pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_with};
+pub use through::through;
 
 use crate::{Error, Result};
 
@@ -29,9 +36,10 @@ use crate::{Error, Result};
 ///   each argument; data is never spliced into a shell's script.
 /// - A job's commands are connected by pipes on the machine itself, and every exit status of the
 ///   job is reported, not just the last one.
-/// - A process whose handle is dropped is ended; its end is not awaited. On another machine it may
-///   outlive the connection until it next reads or writes, and may see its input end: what must
-///   not take a cut stream for a whole one needs an end of its own in the stream.
+/// - A process whose handle is dropped is ended, or left to finish where its commands say so
+///   ([`Command::to_its_end`]); the next command on the host starts only when it is gone. On another
+///   machine it may see its input end first: what must not take a cut stream for a whole one needs
+///   an end of its own in the stream.
 /// - A connection that broke is made anew by the next call, so that an undo can reach the machine.
 #[async_trait]
 pub trait Host: Debug + Send + Sync {
@@ -49,13 +57,21 @@ pub trait Host: Debug + Send + Sync {
 }
 
 impl dyn Host + '_ {
+    /// Starts a job, and tells those who listen to its commands what they said.
+    ///
+    /// # Errors
+    /// As [`spawn`](Host::spawn).
+    pub async fn start(&self, job: &Job) -> Result<Process> {
+        Ok(heard::heard(self.spawn(job).await?, job))
+    }
+
     /// Runs a job to its end with `input` on its standard input and gives what it printed.
     ///
     /// # Errors
     /// When the job can't be started; a non-zero exit is in the output, not an error.
     pub async fn output_with(&self, job: impl Into<Job>, input: &[u8]) -> Result<Output> {
         let job = job.into();
-        process::output(self.spawn(&job).await?, input).await
+        process::output(self.start(&job).await?, input).await
     }
 
     /// Runs a job to its end and gives what it printed.

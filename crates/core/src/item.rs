@@ -1,17 +1,21 @@
 //! What flows between stages at run time: one variant for each [`Kind`].
 
-use std::fmt::{self, Debug};
+mod pending;
+mod stream;
+
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::Codec;
-use crate::host::{Host, Job, open};
+pub use pending::{Pass, Pending};
+pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
+
+use crate::host::Host;
 use crate::stage::StageCx;
-use crate::stream::{BoxStream, Meter, Metered};
-use crate::{Encoding, Error, Format, Kind, Result, StreamKind};
+use crate::{Error, Format, Kind, Result, StreamKind};
 
 /// What one stage gives to the next, with the facts that travel along.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub enum Payload {
     Snapshot(SnapshotSet),
     /// Streams in the order in which they must be received.
     Streams(Vec<StreamItem>),
+    /// Streams that a repository, or a command, keeps.
+    Staged(StreamKind),
     /// Received data.
     Dataset(Arc<dyn Volume>),
     /// A proven standby.
@@ -117,115 +123,6 @@ pub struct LeftOut {
     pub mountpoint: String,
 }
 
-/// What a stream carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamHeader {
-    /// The snapshot at whose state the receiver arrives.
-    pub part: SnapshotPart,
-    /// The snapshot that the receiver must hold already; `None` for a full stream.
-    pub from_guid: Option<String>,
-    /// The storage's format.
-    pub format: Format,
-    /// What was done to the bytes, the last one outermost.
-    pub encodings: Vec<Encoding>,
-    /// Size before encoding in bytes, where the storage can estimate it.
-    pub estimate: Option<u64>,
-    /// Left-out datasets of the same set, so that the receiver can make empty ones.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// One lazy stream: what will make its bytes, where, and what is still to be done to them there.
-pub struct StreamItem {
-    /// What it carries.
-    pub header: StreamHeader,
-    /// What makes the bytes.
-    pub body: Body,
-    /// Encoders that are already in the header but not applied yet. A transport applies them on the
-    /// sending machine; whoever opens the stream applies what is left.
-    pub pending: Vec<Arc<dyn Codec>>,
-    /// What a transport makes of the receiver's job, so that it understands the wire.
-    pub wrap: Option<Wrap>,
-    /// What looks at the plain bytes when they come into this process.
-    pub watch: Option<Watch>,
-}
-
-/// Looks at the plain bytes of a stream on their way and passes them on as they are. What does not
-/// hold what it promises ends with an error, and never cleanly.
-pub type Watch = Arc<dyn Fn(BoxStream) -> BoxStream + Send + Sync>;
-
-/// Makes a job that takes what the wire brings out of a job that takes a plain stream. The job that
-/// it makes gives its inner job a clean end of input only after a whole stream.
-pub type Wrap = Arc<dyn Fn(Job) -> Job + Send + Sync>;
-
-/// What makes the bytes of a stream.
-pub enum Body {
-    /// A job on a host that has not been started.
-    Job {
-        /// Where it runs.
-        host: Arc<dyn Host>,
-        /// What runs.
-        job: Job,
-    },
-    /// A stream in this process.
-    Here(BoxStream),
-}
-
-impl StreamItem {
-    /// A stream that a job will make.
-    pub fn from_job(header: StreamHeader, host: Arc<dyn Host>, job: Job) -> Self {
-        Self { header, body: Body::Job { host, job }, pending: vec![], wrap: None, watch: None }
-    }
-
-    /// The same with someone who looks at its plain bytes.
-    pub fn watched(mut self, watch: Watch) -> Self {
-        self.watch = Some(watch);
-        self
-    }
-
-    /// Puts the watch on the plain bytes that come into this process, once. Whoever opens the job of
-    /// a stream in another way than by [`open`](Self::open) calls this.
-    pub fn look_at(&mut self, plain: BoxStream) -> BoxStream {
-        match self.watch.take() {
-            Some(watch) => watch(plain),
-            None => plain,
-        }
-    }
-
-    /// The kind that this stream has.
-    pub fn kind(&self) -> StreamKind {
-        StreamKind { format: self.header.format.clone(), encodings: self.header.encodings.clone() }
-    }
-
-    /// Opens the stream in this process, pending encoders applied; `plain` counts the bytes before
-    /// any of them.
-    ///
-    /// # Errors
-    /// When the job can't be started.
-    pub async fn open(self, plain: Option<Arc<Meter>>) -> Result<BoxStream> {
-        let (from_job, mut stream) = match self.body {
-            Body::Job { host, job } => (true, open(host.as_ref(), &job).await?),
-            Body::Here(stream) => (false, stream),
-        };
-        if let Some(meter) = plain {
-            stream = Metered::boxed(stream, meter);
-        }
-        if let Some(watch) = self.watch.filter(|_| from_job) {
-            stream = watch(stream);
-        }
-        Ok(self.pending.iter().fold(stream, |stream, codec| codec.encode(stream)))
-    }
-}
-
-impl Debug for StreamItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made_by = match &self.body {
-            Body::Job { host, job } => format!("{job} on {}", host.name()),
-            Body::Here(_) => "here".to_owned(),
-        };
-        f.debug_struct("StreamItem").field("header", &self.header).field("body", &made_by).finish_non_exhaustive()
-    }
-}
-
 /// A directory of the source and where it shall be on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -239,6 +136,14 @@ pub struct Place {
 /// by the stage that knows, for the storage that must make it so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places(pub Vec<Place>);
+
+/// How a storage keeps what it receives: put on the [`Board`](crate::stage::Board) while surveying, by
+/// the stage that receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landing {
+    /// Whether a block is never overwritten in place, so that a crash can't leave half of it new.
+    pub copy_on_write: bool,
+}
 
 /// Where a copy goes, and what happens to what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,6 +216,7 @@ impl Payload {
             Payload::Quiesced(_) => Some(Kind::Quiesced),
             Payload::Snapshot(set) => Some(Kind::Snapshot(set.format.clone())),
             Payload::Streams(streams) => streams.first().map(|stream| Kind::Stream(stream.kind())),
+            Payload::Staged(stream) => Some(Kind::Staged(stream.clone())),
             Payload::Dataset(_) => None,
             Payload::Standby => Some(Kind::Standby),
         }

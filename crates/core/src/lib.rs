@@ -19,8 +19,10 @@ mod kind;
 pub mod registry;
 pub mod report;
 pub mod stage;
-mod stages;
+pub mod stages;
 pub mod stream;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod undo;
 
 pub use error::{Class, Error, Result};

@@ -140,6 +140,12 @@ pub fn resources() -> Vec<&'static ResourcePlugin> {
     all
 }
 
+/// The standard program that encodes and decodes this, where reseed knows one.
+pub fn codec_program(encoding: &crate::Encoding) -> Option<&'static str> {
+    let mut plugins = inventory::iter::<CodecPlugin>.into_iter();
+    plugins.find(|plugin| plugin.name == encoding.as_str())?.program
+}
+
 /// The codec that a spec such as `zstd:3` names.
 pub fn codec(spec: &str) -> Option<Arc<dyn Codec>> {
     let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));

@@ -14,8 +14,35 @@ pub enum Outcome {
     Stuck,
 }
 
+/// What a command that a pipeline file names said on standard error, although it ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Said {
+    /// Position of the stage, from 0.
+    pub index: usize,
+    /// Its name.
+    pub stage: String,
+    /// Its last lines.
+    pub text: String,
+}
+
+/// The SHA-256 of a stream at one place of its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StreamHash {
+    /// Position of the stage that saw it, from 0.
+    pub index: usize,
+    /// The dataset that the stream is of.
+    pub dataset: String,
+    /// Identity of the snapshot at whose state its receiver arrives.
+    pub to_guid: String,
+    /// The SHA-256, in hex.
+    pub sha256: String,
+}
+
 /// The report of a run, and the content of its last event.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RunReport {
     /// The run's id.
     pub run: String,
@@ -37,6 +64,12 @@ pub struct RunReport {
     pub from_guid: Option<String>,
     /// Identity of the main snapshot that was received.
     pub to_guid: Option<String>,
+    /// What commands said that the pipeline file names; not in the last event where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+    /// SHA-256 of streams, where a stage took them; not in the last event where none did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hashes: Vec<StreamHash>,
     /// Why it did not do what it was for, with the causes.
     pub error: Option<String>,
     /// What a person can do about the error.
@@ -67,6 +100,8 @@ impl RunReport {
             full: false,
             from_guid: None,
             to_guid: None,
+            said: vec![],
+            hashes: vec![],
             error: None,
             hint: None,
             refused: false,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
+pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
 pub use context::{CheckCx, Holding, Holdings, Meters, Run, StageCx};
 
@@ -53,16 +54,23 @@ pub trait Stage: Debug + Send + Sync {
         None
     }
 
+    /// Whether it brings streams from one machine to another. Pure.
+    fn carries(&self) -> bool {
+        false
+    }
+
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
     /// notes what a person should see in a plan.
     ///
     /// # Errors
-    /// When it can't find out; counts as a refusal.
+    /// When it can't find out; counts as a refusal. The other stages are surveyed all the same, so what
+    /// this one needs of an earlier one is asked for by [`Board::need`].
     async fn survey(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
 
-    /// Judges, read-only, whether `run` can succeed. Every survey is done by then.
+    /// Judges, read-only, whether `run` can succeed. Every survey is done by then; this one's went well,
+    /// another's may not have.
     ///
     /// # Errors
     /// A refusal, with what would mend it as the hint.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::Result;
+use crate::host::Host;
 
 /// How to take one act back.
 ///
@@ -39,6 +40,12 @@ pub trait Undo: Debug + Send + Sync {
 pub trait Chore: Debug + Send + Sync {
     /// What it does, as a phrase.
     fn describe(&self) -> String;
+
+    /// The machine that it works on. Chores of one machine are done in the order in which they were
+    /// added; those of different machines do not wait for each other.
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        None
+    }
 
     /// Does it; may say what it did.
     ///

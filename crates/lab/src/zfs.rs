@@ -21,8 +21,8 @@ const DESTROY: &str = r#"i=0; while zpool list "$1" >/dev/null 2>&1 && [ $i -lt 
 const STOP_FUSE: &str =
     r#"[ -s "$1" ] && [ -z "$(zpool list -H -o name 2>/dev/null)" ] && kill "$(cat "$1")" && rm -f "$1""#;
 
-/// Starts zfs-fuse if nothing answers.
-const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { mkdir -p /run/lock /run/zfs; exec zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1; }"#;
+/// Starts zfs-fuse if nothing answers. A pid file of one that was killed would keep it from starting.
+const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { rm -f "$1"; mkdir -p /run/lock /run/zfs; exec zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1; }"#;
 
 /// A working ZFS and the pools that this lab made on it.
 #[derive(Debug)]

@@ -17,8 +17,12 @@ use crate::service::{Service, ServiceConfig};
 struct ClusterConfig {
     /// The host that it is on; the local machine by default.
     host: Option<Ref>,
-    /// libpq connection string by which reseed reaches the server, and, for a primary, by which its
-    /// standby will: `host=… user=… dbname=…`. Without it a server is asked by `psql` on its host.
+    /// Of a primary: libpq connection string by which reseed reaches it, and by which its standby will:
+    /// `host=… user=… dbname=…`. `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslcrl` and
+    /// `sslnegotiation` mean what they mean to libpq; the files must be there on both machines. Without
+    /// a conninfo the primary must be on the local machine and is reached as `psql` would reach it, and
+    /// the stage `pg-configure` needs a `primary_conninfo`. A standby needs none: it is asked by `psql`
+    /// on its own host.
     conninfo: Option<Located<String>>,
     /// Password for `conninfo`.
     password: Option<Located<SecretSource>>,
@@ -70,6 +74,16 @@ impl ResourceConfig for ClusterConfig {
         };
         if let Some(directory) = self.data_directory.as_ref().filter(|directory| !directory.starts_with('/')) {
             cx.problem(Problem::at(directory.span(), "a data directory is an absolute path"));
+            return None;
+        }
+        if let Some(text) = &self.conninfo
+            && let Err(error) = crate::session::understood(text)
+        {
+            let problem = Problem::at(text.span(), error.chain());
+            cx.problem(match error.hint_text() {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            });
             return None;
         }
         let service = self.service.unwrap_or_default().build(cx)?;

@@ -51,8 +51,16 @@ pub struct Source {
     pub wal_segment_size: u64,
     /// Whether data checksums are on.
     pub data_checksums: bool,
+    /// Whether whole pages are written to the WAL after a checkpoint. Without them a crash can leave
+    /// torn pages, except on a storage that never overwrites in place.
+    #[serde(default = "yes")]
+    pub full_page_writes: bool,
     /// Connection string for the standby's WAL receiver, without a password.
     pub upstream: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Source {

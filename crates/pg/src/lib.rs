@@ -8,3 +8,5 @@ pub mod session;
 mod source;
 
 mod target;
+
+pub use source::basebackup;

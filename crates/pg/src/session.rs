@@ -1,9 +1,11 @@
 //! A connection to a server, over SQL.
 
 mod conninfo;
+mod dial;
 mod endpoint;
 mod errors;
 mod password;
+mod tls;
 mod uri;
 
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use reseed_core::{Error, Result};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 pub use conninfo::Conninfo;
 pub(crate) use errors::{permission_denied, sqlstate};
@@ -22,8 +24,6 @@ use endpoint::Endpoint;
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// How long a server may take to answer a new connection.
-const CONNECT: Duration = Duration::from_secs(15);
 /// How long a closed session is given to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -51,19 +51,22 @@ impl Session {
     /// When there is no `conninfo`, or the server does not take the connection.
     pub async fn connect(cluster: &Cluster, application: &str) -> Result<Self> {
         let endpoint = Endpoint::of(cluster)?;
-        let mut config = endpoint.config()?;
-        config.application_name(application);
-        let connecting = tokio::time::timeout(CONNECT, config.connect(NoTls)).await;
-        let (client, connection) = match connecting {
-            Ok(connected) => connected.map_err(|error| errors::connecting(&endpoint, &error))?,
-            Err(_) => return Err(errors::silent(&endpoint, CONNECT)),
-        };
-        // The task ends with the connection; what went wrong is told by the next statement.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let (client, driver) = dial::dial(&endpoint, application).await?;
         let mut session = Self { client, driver, pid: 0, server: endpoint.to_string() };
         session.run(SETTINGS).await?;
         session.pid = session.backend_pid().await?;
         Ok(session)
+    }
+
+    /// How the connection is made, in words: over which version of TLS, or without.
+    ///
+    /// # Errors
+    /// When the session is dead.
+    pub async fn reached(&self) -> Result<String> {
+        let sql = "SELECT CASE WHEN ssl THEN 'over ' || version WHEN client_addr IS NULL THEN 'by a local socket' \
+                   ELSE 'without TLS' END FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                   WHERE pid = pg_backend_pid()";
+        self.value(sql, &[]).await
     }
 
     /// Process id of the server's side of this session, as it was at the beginning.
@@ -149,6 +152,14 @@ impl Column for Row {
     }
 }
 
+/// That a connection string can be used: before anything runs, without the environment.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn understood(text: &str) -> Result<()> {
+    endpoint::understood(text).map(drop)
+}
+
 /// A cluster's connection string for the WAL receiver of its standby: without a password, and with
 /// the user that reseed itself connected as.
 ///
@@ -156,4 +167,22 @@ impl Column for Row {
 /// When there is no `conninfo`.
 pub(crate) fn upstream(cluster: &Cluster, user: &str) -> Result<String> {
     Ok(Endpoint::of(cluster)?.upstream(user).to_string())
+}
+
+/// A name as SQL takes it.
+pub(crate) fn identifier(name: &str) -> String {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if starts && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The password by which reseed itself logs in at a cluster's server, wherever it comes from, for a
+/// program that does so too. Never put it among a program's arguments.
+///
+/// # Errors
+/// When there is no `conninfo`.
+pub(crate) fn password(cluster: &Cluster) -> Result<Option<String>> {
+    Ok(Endpoint::of(cluster)?.password())
 }

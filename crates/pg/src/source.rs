@@ -1,6 +1,7 @@
-//! The stages of the primary: `pg-quiesce` and `pg-release`.
+//! The stages of the primary: `pg-quiesce` and `pg-release`, and `pg-basebackup`.
 
 mod backup;
+pub mod basebackup;
 mod held;
 mod identity;
 mod layout;
@@ -34,7 +35,8 @@ mod tests {
             minimum_settings: vec![("max_connections".into(), 100)],
             tablespaces: vec![],
             role: Role { name: "repl".into(), replication: true, checkpoint: true, missing: vec![] },
-            room: Room { wal_senders: 1, max_wal_senders: 10, slots: 1, max_slots: 10 },
+            room: Room { max_wal_senders: 10, slots: 1, max_slots: 10 },
+            senders: vec![],
         }
     }
 }

@@ -220,6 +220,66 @@ async fn what_must_not_be_replaced_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_only_wal_sender_goes_from_the_old_standby_to_the_new() {
+    if !can_run() {
+        return;
+    }
+    let settings = vec!["max_wal_senders = 1".into()];
+    let pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions { settings, ..PrimaryOptions::default() });
+    pair.seed().await;
+    run(&pair.switching()).await.expect(0);
+    run(&pair.in_place()).await.expect(0);
+    pair.agrees();
+    let without_slot = pair.switching().replace("\"primary\"\n[[", "\"primary\"\nslot = false\n[[");
+    for _ in 0..2 {
+        run(&without_slot).await.expect(0);
+        assert!(pair.slots().is_empty());
+        pair.agrees();
+    }
+
+    // In the hands of another it is not free, whether the standby runs or not.
+    pair.standby.stop().unwrap();
+    let directory = pair.lab.path("received");
+    std::fs::create_dir(&directory).unwrap();
+    reseed_lab::User::named("postgres").unwrap().own(directory.as_ref()).unwrap();
+    let mut taker = pair.primary.client("pg_receivewal").args(["-D", &directory]).start().unwrap();
+    while pair.primary.sql("select count(*) from pg_stat_replication").unwrap() != "1" {
+        assert!(taker.try_wait().unwrap().is_none(), "pg_receivewal ended");
+    }
+    for up in [false, true] {
+        if up {
+            pair.standby.start().unwrap();
+        }
+        let refused = run(&pair.switching()).await.expect(3).report;
+        assert!(refused.error.unwrap().contains("no free WAL sender: 1 of max_wal_senders = 1 in use"));
+    }
+    taker.kill().unwrap();
+    taker.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_without_full_pages_is_for_copy_on_write_only() {
+    if !can_run() {
+        return;
+    }
+    let settings = vec!["full_page_writes = off".into()];
+    let mut pair = Pair::new(&Major::newest().unwrap(), &PrimaryOptions { settings, ..PrimaryOptions::default() });
+    let lies_on = reseed_lab::Tool::new("stat").args(["-f", "-c", "%T", &pair.lab.path("")]).run().unwrap();
+    if ["zfs", "btrfs", "bcachefs"].contains(&lies_on.trim()) {
+        return println!("skipped: temporary files lie on {lies_on}");
+    }
+    let refused = run(&pair.switching()).await.expect(3).report;
+    assert!(refused.error.unwrap().contains(&format!("lies on {}, where a crash", lies_on.trim())));
+    assert!(refused.hint.unwrap().contains("allow_torn_pages = true"));
+    pair.configure = "allow_torn_pages = true".into();
+    pair.seed().await;
+    pair.primary.sql("alter system set full_page_writes = on").unwrap();
+    pair.primary.sql("select pg_reload_conf()").unwrap();
+    pair.configure = String::new();
+    pair.seed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_answers_nothing_is_proven_by_its_primary() {
     if !can_run() {
         return;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
+use reseed_core::host::Host;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::Chore;
 use reseed_storage::keep::now;
@@ -48,6 +51,10 @@ struct Retire {
 
 #[async_trait]
 impl Chore for Retire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.btrfs.host()))
+    }
+
     fn describe(&self) -> String {
         let (aside, host) = (&self.aside, self.btrfs.host().name());
         match self.keep.is_zero() {
@@ -77,6 +84,10 @@ struct Expire {
 
 #[async_trait]
 impl Chore for Expire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.btrfs.host()))
+    }
+
     fn describe(&self) -> String {
         format!("delete expired {}{ASIDE}… on {}", self.live, self.btrfs.host().name())
     }
@@ -112,6 +123,10 @@ pub(crate) struct Sync {
 
 #[async_trait]
 impl Chore for Sync {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.btrfs.host()))
+    }
+
     fn describe(&self) -> String {
         format!("sync the file system of {} on {}", self.path, self.btrfs.host().name())
     }

@@ -1,7 +1,10 @@
 //! Work after the commit: snapshots that no increment needs any more are deleted.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reseed_core::Result;
+use reseed_core::host::Host;
 use reseed_core::undo::Chore;
 use reseed_storage::{keep, name};
 
@@ -24,6 +27,10 @@ pub(crate) struct Prune {
 
 #[async_trait]
 impl Chore for Prune {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.btrfs.host()))
+    }
+
     fn describe(&self) -> String {
         let directories: Vec<_> = self.directories.iter().map(|(directory, _)| directory.as_str()).collect();
         format!("prune snapshots in {} on {}", directories.join(", "), self.btrfs.host().name())

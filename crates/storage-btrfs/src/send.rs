@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::btrfs::Btrfs;
 use crate::check;
 use crate::shared::FORMAT;
-use crate::stream::{Expected, watch};
+use crate::stream::{Expected, Whole};
 use crate::table::{Seen, Table};
 
 /// The version of the stream's format that `btrfs send` writes unless it is told otherwise.
@@ -117,7 +117,9 @@ fn stream(table: &Table, part: &SnapshotPart, base: Option<&Seen>, set: &Snapsho
         left_out: set.left_out.clone(),
     };
     let job = Job::from(command(base.map(|base| base.path.as_str()), &snapshot.path));
-    Ok(StreamItem::from_job(header, Arc::clone(&set.host), job).watched(watch(expected)))
+    let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
+    stream.pending.pass(Arc::new(Whole(expected)));
+    Ok(stream)
 }
 
 /// `btrfs send` of one snapshot.

@@ -11,7 +11,7 @@ mod verifier;
 mod watch;
 
 pub use verifier::{Broken, Expected, Verifier};
-pub use watch::watch;
+pub use watch::Whole;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! The live datasets step aside for a copy, and come back when the run fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reseed_core::host::Host;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Result};
@@ -165,6 +167,10 @@ struct Retire {
 
 #[async_trait]
 impl Chore for Retire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.zfs.host()))
+    }
+
     fn describe(&self) -> String {
         match self.keep.is_zero() {
             true => format!("destroy {} on {}", self.aside, self.zfs.host().name()),
@@ -208,6 +214,10 @@ struct Expire {
 
 #[async_trait]
 impl Chore for Expire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.zfs.host()))
+    }
+
     fn describe(&self) -> String {
         format!("destroy expired {}{ASIDE}… on {}", self.live, self.zfs.host().name())
     }

@@ -1,8 +1,11 @@
 //! Work after the commit: holds on what the next increment starts from, and pruning of what no
 //! increment needs any more.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reseed_core::Result;
+use reseed_core::host::Host;
 use reseed_core::undo::Chore;
 use reseed_storage::keep;
 
@@ -61,6 +64,10 @@ impl Prune {
 
 #[async_trait]
 impl Chore for Prune {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(self.zfs.host()))
+    }
+
     fn describe(&self) -> String {
         let datasets: Vec<_> = self.datasets.iter().map(|(dataset, _)| dataset.as_str()).collect();
         format!("prune snapshots of {} on {}", datasets.join(", "), self.zfs.host().name())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Period, Problem, Ref};
 use reseed_core::host::{Host, Job};
-use reseed_core::item::{SnapshotPart, StreamHeader, Volume};
+use reseed_core::item::{Landing, SnapshotPart, StreamHeader, Volume};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
@@ -158,6 +158,7 @@ impl Sink for Receiver {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().put(Landing { copy_on_write: true });
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let datasets = self.assign(&unborn(&source.layout)).map_err(refuse)?;
         for (part, dataset) in &datasets {

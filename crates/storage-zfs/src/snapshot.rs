@@ -100,8 +100,7 @@ impl Stage for Snapshots {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        let wanted = cx.board().get::<Wanted>();
-        let wanted = wanted.ok_or_else(|| Error::refused("no stage says what must be in the snapshot"))?;
+        let wanted = cx.board().need::<Wanted>(|| Error::refused("no stage says what must be in the snapshot"))?;
         let layout = self.layout(&wanted.0).await?;
         let coverage = coverage(&layout);
         let names: Vec<_> = layout.parts.iter().map(|part| part.dataset.as_str()).collect();

@@ -19,8 +19,8 @@ use crate::parse::{Features, Said};
 /// How long something that is busy is waited for. A file system in user space lets go of a mount
 /// only some time after `zfs unmount` has returned.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is tried meanwhile.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// How often it is tried meanwhile: somebody may be waiting for a server.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 type Result<T, E = ZfsError> = std::result::Result<T, E>;
 
@@ -52,7 +52,7 @@ impl Zfs {
 
     /// Runs a command and gives what it printed.
     pub(crate) async fn run(&self, flags: &[&str], names: &[&str]) -> Result<String> {
-        let command = Self::command(flags, names)?;
+        let command = Self::command(flags, names)?.to_its_end();
         let shown = command.to_string();
         let output = self.host.output(command).await.map_err(ZfsError::Host)?;
         if output.exit.success() {

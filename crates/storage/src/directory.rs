@@ -57,6 +57,10 @@ impl Undo for RemoveTree {
 
 #[async_trait]
 impl Chore for RemoveTree {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.host))
+    }
+
     fn describe(&self) -> String {
         Undo::describe(self)
     }

@@ -1,20 +1,22 @@
 //! A machine over SSH.
 
+mod far;
+mod leaving;
 mod link;
 mod marker;
 mod process;
 mod remote;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use openssh::{Session, Stdio};
-use reseed_core::host::{Become, Command, Host, Job, Process};
+use reseed_core::host::{Become, Command, Departing, Host, Job, Process};
 use reseed_core::{Error, Result};
 use tokio::sync::OnceCell;
 
+use self::far::{Departs, Far};
 use self::link::{Connector, Link};
-use self::marker::Nonce;
 use crate::SshConfig;
-use crate::error::{ConnectError, chain};
 
 /// A machine over SSH as a [`Host`].
 ///
@@ -22,15 +24,15 @@ use crate::error::{ConnectError, chain};
 ///   next call when it broke. It ends when the host is dropped, at the latest a minute later.
 /// - Every command runs under a fixed script of `sh`, which tells each exit status on standard error;
 ///   a command whose status never came has failed.
-/// - To drop a process is to close its channel. What runs there sees its input end and its output
-///   closed; a command that neither reads nor writes lives on until it ends by itself.
+/// - A process that is dropped is signalled there and then loses its channel; the next command waits
+///   until it is gone, over a new connection where the old one broke. What runs as another user can't
+///   be signalled, and ends when it next reads or writes.
 /// - As with `ssh` itself, a server that a command leaves behind must not hold the command's standard
 ///   output or error: sshd tells no end of them while somebody has them open.
 #[derive(Debug)]
 pub struct SshHost {
-    name: String,
+    far: Arc<Far>,
     become_: Option<Become>,
-    connector: Connector,
     login: OnceCell<String>,
 }
 
@@ -38,53 +40,35 @@ impl SshHost {
     /// A machine under `name`; nothing is connected yet.
     pub fn new(name: impl Into<String>, config: SshConfig) -> Self {
         let become_ = config.become_;
-        Self { name: name.into(), become_, connector: Connector::new(config), login: OnceCell::new() }
-    }
-
-    async fn link(&self) -> Result<Link> {
-        let linked = self.connector.link().await;
-        linked.map_err(|error| error.on(&self.name, &self.connector.by_hand()))
+        let far = Far { name: name.into(), connector: Connector::new(config), departing: Departing::default() };
+        Self { far: Arc::new(far), become_, login: OnceCell::new() }
     }
 
     /// The user whom commands run as, asked for once.
     async fn login(&self, link: &Link) -> Result<&str> {
         let ask = async {
-            let job = Job::from(Command::new("id").arg("-un"));
-            let mut process = self.start(link, &job, "").await?;
+            let mut process = self.start(link, &Command::new("id").arg("-un").into(), "").await?;
             drop(process.stdin.take());
             let mut said = String::new();
             if let Some(mut stdout) = process.stdout.take() {
                 tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut said).await?;
             }
-            process.handle.wait().await?.success_on(&self.name)?;
+            process.handle.wait().await?.success_on(&self.far.name)?;
             Ok::<_, Error>(said.trim().to_owned())
         };
         self.login.get_or_try_init(|| ask).await.map(String::as_str)
     }
 
     async fn start(&self, link: &Link, job: &Job, login: &str) -> Result<Process> {
-        let nonce = Nonce::new();
         let argvs: Vec<_> = job.steps().iter().map(|step| step.argv(login, self.become_)).collect();
-        let text = remote::command(&nonce, &argvs);
-        if text.len() > remote::LONGEST {
-            return Err(Error::failed(format!("`{job}` is too long for a command on {}", self.name)));
-        }
-        let mut command = Session::to_raw_command(link.clone(), text);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().await.map_err(|error| self.unspawned(job, &error))?;
-        process::take(&self.name, job, nonce, child)
-    }
-
-    fn unspawned(&self, job: &Job, error: &openssh::Error) -> Error {
-        let cause = ConnectError::Other(chain(error));
-        cause.on(&self.name, &self.connector.by_hand()).context(format!("can't start `{job}` on {}", self.name))
+        self.far.start(link, job, &argvs, Departs::AsItSays(job.on_drop())).await
     }
 }
 
 #[async_trait]
 impl Host for SshHost {
     fn name(&self) -> &str {
-        &self.name
+        &self.far.name
     }
 
     fn is_local(&self) -> bool {
@@ -92,7 +76,8 @@ impl Host for SshHost {
     }
 
     async fn spawn(&self, job: &Job) -> Result<Process> {
-        let link = self.link().await?;
+        self.far.departing.gone().await?;
+        let link = self.far.link().await?;
         let login = self.login(&link).await?;
         self.start(&link, job, login).await
     }

@@ -105,7 +105,7 @@ impl Transport for Transfer {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         let encodings = match cx.input() {
-            Some(Kind::Stream(stream)) => stream.encodings,
+            Some(Kind::Stream(stream)) => stream.asked().to_vec(),
             _ => vec![],
         };
         let ends = [(cx.previous_host(), Side::Sending), (cx.next_host(), Side::Receiving)];
@@ -126,22 +126,25 @@ impl Transport for Transfer {
     }
 
     async fn carry(&self, mut stream: StreamItem, to: Arc<dyn Host>, cx: &StageCx) -> Result<StreamItem> {
-        if stream.header.encodings.len() != stream.pending.len() {
-            return Err(Error::failed("the stream was encoded already, so it can't be decoded behind the wire"));
+        let encodings = stream.kind().asked().to_vec();
+        stream.header.encodings = stream.kind().carried().encodings;
+        let mut pending = std::mem::take(&mut stream.pending);
+        if encodings.len() != pending.codecs().len() {
+            return Err(Error::failed("what was asked for is not what is still to be done to the stream"));
         }
-        let encodings = std::mem::take(&mut stream.header.encodings);
-        let codecs = std::mem::take(&mut stream.pending);
         if let Body::Job { host, job } = &stream.body
             && !host.is_local()
         {
             let means = self.means(host.as_ref(), Side::Sending, &encodings, cx).await?;
-            let here = inbound(&self.reseed, means, Arc::clone(host), job.clone(), &codecs, cx.meters())?;
-            stream.body = Body::Here(stream.look_at(here));
+            let here = inbound(&self.reseed, means, Arc::clone(host), job.clone(), &pending, cx.meters())?;
+            stream.body = Body::Here(here);
+            // Each pass is done once.
+            pending = pending.without_passes();
         }
         if to.is_local() {
             return Ok(stream);
         }
         let means = self.means(to.as_ref(), Side::Receiving, &encodings, cx).await?;
-        outbound(&self.reseed, means, stream, &codecs, cx.meters())
+        outbound(&self.reseed, means, stream, &pending, cx.meters())
     }
 }

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use reseed_core::codec::{Framed, frame};
-use reseed_core::host::{Host, Job, LocalConfig, LocalHost, drain, open};
+use reseed_core::host::{Command, Host, Job, LocalConfig, LocalHost, drain, open};
 use reseed_core::stream::{BoxStream, Chunks};
 use reseed_core::{Error, Result};
 
@@ -51,17 +51,29 @@ async fn run(call: Call) -> Result<()> {
         }
         Call::Send { codecs, job } => {
             let host = LocalHost::new("the sending machine", &LocalConfig::default());
-            let stream = opened(&host, &job).await;
+            let stream = opened(&host, &aloud(&job)).await;
             let stream = codecs.iter().fold(frame(stream), |stream, codec| codec.encode(stream));
             ends::Output::new()?.take(stream).await
         }
         Call::Receive { codecs, job } => {
             let host = LocalHost::new("the receiving machine", &LocalConfig::default());
             let stream = codecs.iter().rev().fold(ends::Input::boxed()?, |stream, codec| codec.decode(stream));
-            let process = host.spawn(&job).await?;
+            let process = (&host as &dyn Host).start(&aloud(&job)).await?;
             drain(Framed::boxed(stream), process, &Arc::default()).await
         }
     }
+}
+
+/// The job, which hands on what its commands say although they end well. What they say when they
+/// fail is in the error.
+fn aloud(job: &Job) -> Job {
+    let step = |step: &Command| {
+        step.clone().heard_by(|said| {
+            let _ = std::io::stderr().write_all(said.as_bytes());
+            Ok(())
+        })
+    };
+    Job::pipe(job.steps().iter().map(step).collect())
 }
 
 /// A job that can't be started fails in the trailer as one that fails later.

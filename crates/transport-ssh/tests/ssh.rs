@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Far, alive, eventually, located};
-use reseed_core::host::{Command, Host, Job, drain, open};
+use reseed_core::host::{Command, Host, Job, Process, drain, open};
 use reseed_core::stream::{Chunks, collect};
 use reseed_core::{Class, Error};
 use reseed_lab::Tool;
@@ -91,17 +91,54 @@ async fn a_connection_that_is_dropped_leaves_no_client_behind() {
     eventually("the end of the client", || far.clients().is_empty()).await;
 }
 
-#[tokio::test]
-async fn a_command_that_is_dropped_sees_its_pipes_close() {
-    let Some(far) = Far::new() else { return };
-    let host = far.host();
-    let mut process = host.spawn(&Command::script("echo $$; exec cat").into()).await.unwrap();
+/// Starts a script whose first line of output is its process id.
+async fn started(host: &SshHost, command: Command) -> (Process, u32) {
+    let mut process = host.spawn(&command.into()).await.unwrap();
     let mut line = [0; 32];
     let read = tokio::io::AsyncReadExt::read(process.stdout.as_mut().unwrap(), &mut line).await.unwrap();
     let pid = String::from_utf8_lossy(&line[..read]).trim().parse().unwrap();
     assert!(alive(pid));
+    (process, pid)
+}
+
+#[tokio::test]
+async fn a_command_that_is_dropped_is_gone_before_the_next_one_starts() {
+    let Some(far) = Far::new() else { return };
+    let host = far.host();
+    // One neither reads nor writes, one is told by no signal.
+    for script in ["echo $$; exec sleep 600", "trap '' TERM; echo $$; while read -r line; do :; done"] {
+        let (process, pid) = started(&host, Command::script(script)).await;
+        drop(process);
+        let host: &dyn Host = &host;
+        host.run(id()).await.unwrap();
+        assert!(!alive(pid), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_lost_its_connection_is_gone_before_the_next_one_starts() {
+    let Some(far) = Far::new() else { return };
+    let host = far.host();
+    let (mut process, pid) = started(&host, Command::script("trap '' HUP; echo $$; exec sleep 600")).await;
+    kill(far.clients()[0]);
+    process.handle.wait().await.unwrap_err();
     drop(process);
-    eventually("the end of the command", || !alive(pid)).await;
+    let host: &dyn Host = &host;
+    host.run(id()).await.unwrap();
+    assert!(!alive(pid));
+}
+
+#[tokio::test]
+async fn a_short_act_is_left_to_finish_however_soon_it_is_dropped() {
+    let Some(far) = Far::new() else { return };
+    let host = far.host();
+    for time in 0..5 {
+        let done = far.lab.path(&format!("done {time}"));
+        let act = Command::script(r#"sleep 0.3; echo done >"$1""#).arg(&done).to_its_end();
+        drop(host.spawn(&act.into()).await.unwrap());
+        let host: &dyn Host = &host;
+        assert_eq!(host.run(Command::new("cat").arg(done)).await.unwrap(), "done\n");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod ends;
 
 use std::collections::BTreeMap;
 
-use common::{Far, alive, eventually};
+use common::{Far, alive, eventually, wire_program};
 use reseed_core::config;
 use reseed_core::engine::Engine;
 use reseed_core::report::{Outcome, RunReport};
@@ -37,7 +37,7 @@ struct Trip<'a> {
 }
 
 /// What a receiver does that takes an end for a clean one.
-const TAKE: &str = r#"echo $$ >"$1.pid"; cat >"$1"; echo >"$1.clean""#;
+const TAKE: &str = r#"echo $$ >"$1.its"; mv "$1.its" "$1.pid"; cat >"$1"; echo >"$1.clean""#;
 
 impl Trip<'_> {
     fn source(&self) -> String {
@@ -85,14 +85,6 @@ impl Trip<'_> {
         }
         std::path::Path::new(&(self.target() + ".clean")).exists()
     }
-}
-
-/// The program that stands for `reseed` on the far side.
-fn wire_program() -> String {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().and_then(|deps| deps.parent()).unwrap().join("examples/wire");
-    assert!(program.exists(), "build it first: cargo build -p reseed-transport-ssh --examples");
-    program.to_str().unwrap().to_owned()
 }
 
 /// Compressible, but not to nothing.

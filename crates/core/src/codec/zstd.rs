@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::Codec;
 use crate::host::Command;
 use crate::registry::CodecPlugin;
-use crate::stream::{BoxStream, ByteStream};
+use crate::stream::{BoxStream, ByteStream, Deferred};
 use crate::{Encoding, Error, Result};
 
 /// Chunks that wait on each side of the thread.
@@ -83,9 +83,16 @@ impl Codec for Zstd {
 /// `Ok(None)` is the clean end; a channel that closes without it was aborted.
 type Message = Result<Option<Bytes>>;
 
-/// Runs blocking work between two streams on a thread of its own, which ends when either end goes
-/// away. An error of the inner stream passes through the work as it is.
+/// Runs blocking work between two streams on a thread of its own, which begins with the first pull and
+/// ends when either end goes away. An error of the inner stream passes through the work as it is.
 fn on_thread(
+    stream: BoxStream,
+    work: impl FnOnce(ChannelReader, ChannelWriter) -> io::Result<()> + Send + 'static,
+) -> BoxStream {
+    Deferred::boxed(async move { Ok(start(stream, work)) })
+}
+
+fn start(
     mut stream: BoxStream,
     work: impl FnOnce(ChannelReader, ChannelWriter) -> io::Result<()> + Send + 'static,
 ) -> BoxStream {

@@ -49,6 +49,21 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings })
 }
 
+/// Builds one stage from the text of its table.
+#[cfg(feature = "testkit")]
+pub(crate) fn stage(text: &str) -> Result<Arc<dyn Stage>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => return Err(vec![syntax(&error)]),
+    };
+    let whole = Spanned::new(0..text.len(), DeValue::Table(root.into_inner()));
+    let picked = take_stage(whole, &mut problems);
+    let mut cx = BuildCx::new(&mut problems);
+    let (_, stage) = build(picked, &mut cx);
+    stage.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 /// The text of each setting of each stage, on one line.
 fn settings(root: &DeTable<'_>, text: &str) -> Vec<Vec<String>> {
     let stages = root.get("stage").and_then(|value| value.get_ref().as_array());

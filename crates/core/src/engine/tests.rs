@@ -18,7 +18,16 @@ enum Act {
     Fail,
     Panic,
     Hang,
+    /// Can't find out, with these words.
+    Blind(&'static str),
+    /// Leaves what another needs.
+    Tell,
+    /// Needs what another leaves.
+    Need,
 }
+
+/// What is left and needed.
+struct Known;
 
 #[derive(Debug)]
 struct Fake {
@@ -71,6 +80,18 @@ impl Stage for Fake {
 
     fn flow(&self, _input: &Kind) -> Result<Kind, Box<Mismatch>> {
         Ok(Kind::Standby)
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        match self.act {
+            Act::Blind(why) => Err(Error::failed(why)),
+            Act::Need => cx.board().need::<Known>(|| Error::refused("nothing is known")).map(drop),
+            Act::Tell => {
+                cx.board().put(Known);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
@@ -136,6 +157,42 @@ async fn every_refusal_is_told_and_nothing_runs() {
     assert!(said(&log).is_empty());
 }
 
+/// What a check of these stages refuses.
+async fn refused(acts: &[Act]) -> Vec<String> {
+    let refusals = engine(acts, &Log::default()).check().await.err().unwrap_or_default();
+    refusals.iter().map(Error::chain).collect()
+}
+
+#[tokio::test]
+async fn a_survey_that_fails_hides_no_other_refusal() {
+    let all = refused(&[Act::Refuse, Act::Blind("no way to b"), Act::Refuse, Act::Blind("no way to d")]).await;
+    assert_eq!(all, ["stage a: a will not", "stage b: no way to b", "stage c: c will not", "stage d: no way to d"]);
+}
+
+#[tokio::test]
+async fn what_only_follows_from_another_refusal_is_not_told() {
+    assert_eq!(
+        refused(&[Act::Blind("no way"), Act::Need, Act::Refuse]).await,
+        ["stage a: no way", "stage c: c will not"]
+    );
+    assert_eq!(refused(&[Act::Work, Act::Need]).await, ["stage b: nothing is known"]);
+    assert_eq!(refused(&[Act::Tell, Act::Need]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_several_stages_say_alike_is_told_once() {
+    assert_eq!(refused(&[Act::Blind("no way"), Act::Work, Act::Blind("no way")]).await, ["stage a: no way"]);
+}
+
+#[tokio::test]
+async fn a_cancelled_check_says_nothing_else() {
+    let engine = engine(&[Act::Refuse, Act::Blind("no way")], &Log::default());
+    engine.cancel_token().cancel();
+    let told = engine.check().await.unwrap_err();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].class(), Class::Cancelled);
+}
+
 #[tokio::test]
 async fn a_cancelled_stage_is_dropped_after_its_grace_and_undone() {
     let log = Log::default();
@@ -180,8 +237,7 @@ async fn a_second_cancel_gives_up_undoing() {
 fn an_error_of_a_check_is_a_refusal_whatever_it_was() {
     let log = Log::default();
     let engine = engine(&[Act::Work], &log);
-    let stage = Arc::clone(&engine.pipeline.stages[0]);
-    assert_eq!(engine.refusal(0, &stage, Error::failed("x")).class(), Class::Refused);
+    assert_eq!(engine.refusal(&engine.start(), 0, Error::failed("x")).class(), Class::Refused);
 }
 
 struct Flag(AtomicBool);

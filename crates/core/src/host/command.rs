@@ -5,6 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::OnDrop;
+use super::heard::Listener;
+use crate::Result;
+
 /// How a host runs what needs root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -35,12 +39,22 @@ pub struct Command {
     run_as: RunAs,
     within: Vec<Command>,
     title: Option<&'static str>,
+    on_drop: OnDrop,
+    listener: Option<Listener>,
 }
 
 impl Command {
     /// A program by name or path.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), run_as: RunAs::Login, within: Vec::new(), title: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            run_as: RunAs::Login,
+            within: Vec::new(),
+            title: None,
+            on_drop: OnDrop::End,
+            listener: None,
+        }
     }
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
@@ -51,6 +65,13 @@ impl Command {
     /// What a script is called where commands are shown, in place of its text.
     pub fn titled(mut self, title: &'static str) -> Self {
         self.title = Some(title);
+        self
+    }
+
+    /// Makes this a short act that must not be cut in half: when its process is dropped, it is left
+    /// to finish.
+    pub fn to_its_end(mut self) -> Self {
+        self.on_drop = OnDrop::Finish;
         self
     }
 
@@ -82,6 +103,29 @@ impl Command {
     /// number of words of each of the job's commands, separated by commas, and then all these words.
     pub fn running(mut self, job: Job) -> Self {
         self.within = job.steps;
+        self
+    }
+
+    /// Tells `hear` what its job wrote to standard error, which may be nothing, when every command of
+    /// the job has ended well. Others of the same job may have said a part of it: not every host can
+    /// tell them apart. An error of `hear` fails the job.
+    pub fn heard_by(mut self, hear: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(hear));
+        self
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        let within = self.within.iter().flat_map(Self::listeners);
+        self.listener.iter().cloned().chain(within).collect()
+    }
+
+    pub(super) fn title(&self) -> Option<&'static str> {
+        self.title
+    }
+
+    /// One more command at the end of the job that this one runs.
+    pub(super) fn with_one_more(mut self, step: Command) -> Self {
+        self.within.push(step);
         self
     }
 
@@ -174,6 +218,12 @@ impl Job {
     /// The commands in order.
     pub fn steps(&self) -> &[Command] {
         &self.steps
+    }
+
+    /// What becomes of the job when its handle is dropped: it is left to finish if each command is.
+    pub fn on_drop(&self) -> OnDrop {
+        let finish = self.steps.iter().all(|step| step.on_drop == OnDrop::Finish);
+        if finish { OnDrop::Finish } else { OnDrop::End }
     }
 
     /// The job with one more command at its end.

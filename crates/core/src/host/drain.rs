@@ -10,10 +10,10 @@ use crate::stream::{BoxStream, ByteStream, Meter};
 use crate::{Error, Result};
 
 /// How long a process that was ended may take before its input is closed all the same.
-const DYING: Duration = Duration::from_secs(5);
+pub(super) const DYING: Duration = Duration::from_secs(5);
 
 /// How feeding came to its end.
-enum Fed {
+pub(super) enum Fed {
     /// The stream ended cleanly and every byte was written.
     Whole,
     /// The stream failed.
@@ -54,7 +54,7 @@ pub async fn drain(mut stream: BoxStream, mut process: Process, meter: &Arc<Mete
     }
 }
 
-async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Arc<Meter>) -> Fed {
+pub(super) async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, meter: &Arc<Meter>) -> Fed {
     #[cfg(target_os = "linux")]
     if let Some(early) = feed_by_pump(stream, stdin, meter).await {
         return early;

@@ -1,6 +1,7 @@
 //! The machine that the engine runs on. The one place that starts processes.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 
 use super::process::STDERR_KEPT;
-use super::{Become, Exit, Host, Inlet, Job, Outlet, Process, ProcessHandle, StepExit, widen};
+use super::{Become, Departing, Exit, Host, Inlet, Job, OnDrop, Outlet, Process, ProcessHandle, StepExit, widen};
 use crate::{Error, Result};
 
 /// How long standard error is read on after a command has exited.
@@ -33,12 +34,13 @@ pub struct LocalHost {
     name: String,
     login: String,
     become_: Option<Become>,
+    departing: Arc<Departing>,
 }
 
 impl LocalHost {
     /// The local machine under `name`.
     pub fn new(name: impl Into<String>, config: &LocalConfig) -> Self {
-        Self { name: name.into(), login: login(), become_: config.become_ }
+        Self { name: name.into(), login: login(), become_: config.become_, departing: Arc::default() }
     }
 }
 
@@ -67,16 +69,24 @@ impl Host for LocalHost {
 
     async fn spawn(&self, job: &Job) -> Result<Process> {
         let argvs = job.steps().iter().map(|step| (step.to_string(), step.argv(&self.login, self.become_)));
-        spawn_local(&self.name, argvs.collect())
+        let argvs = argvs.collect();
+        self.departing.gone().await?;
+        spawn_local(&self.name, argvs, job.on_drop(), &self.departing)
     }
 }
 
 /// Starts argument vectors connected by pipes on this machine. Hosts that reach others by a local
-/// client program (and a stranger's host) start it by this function.
+/// client program (and a stranger's host) start it by this function. A job that is dropped before
+/// its end is added to `departing`.
 ///
 /// # Errors
 /// When a program is not there or can't be started.
-pub fn spawn_local(host: &str, argvs: Vec<(String, Vec<String>)>) -> Result<Process> {
+pub fn spawn_local(
+    host: &str,
+    argvs: Vec<(String, Vec<String>)>,
+    on_drop: OnDrop,
+    departing: &Arc<Departing>,
+) -> Result<Process> {
     let mut stdin = None;
     let mut between: Option<ChildStdout> = None;
     let mut steps = Vec::new();
@@ -94,7 +104,7 @@ pub fn spawn_local(host: &str, argvs: Vec<(String, Vec<String>)>) -> Result<Proc
         let stderr = tokio::spawn(tail(child.stderr.take()));
         steps.push(Step { shown, raiser: raiser(&argv), child, stderr: Some(stderr), exit: None });
     }
-    let handle = Box::new(LocalJob { steps });
+    let handle = Box::new(LocalJob { steps, on_drop, departing: Arc::clone(departing) });
     let stdin = stdin.map(|pipe| pipe.into_owned_fd().and_then(pipe::Sender::from_owned_fd)).transpose()?;
     let stdout = between.map(|pipe| pipe.into_owned_fd().and_then(pipe::Receiver::from_owned_fd)).transpose()?;
     Ok(Process {
@@ -156,6 +166,8 @@ struct Step {
 
 struct LocalJob {
     steps: Vec<Step>,
+    on_drop: OnDrop,
+    departing: Arc<Departing>,
 }
 
 #[async_trait]
@@ -175,8 +187,23 @@ impl ProcessHandle for LocalJob {
 
 impl Drop for LocalJob {
     fn drop(&mut self) {
-        self.kill();
+        if self.on_drop == OnDrop::End {
+            self.kill();
+        }
+        let steps = std::mem::take(&mut self.steps);
+        let running: Vec<_> = steps.into_iter().filter(|step| step.exit.is_none()).collect();
+        if !running.is_empty() {
+            self.departing.add(gone(running));
+        }
     }
+}
+
+/// Waits for the end of commands whose job was dropped.
+async fn gone(steps: Vec<Step>) -> Result<()> {
+    for mut step in steps {
+        step.child.wait().await?;
+    }
+    Ok(())
 }
 
 impl Step {
@@ -270,17 +297,34 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_a_job_ends_what_its_commands_started() {
-        let process = host().spawn(&Command::script("sleep 600 & echo $!; wait").into()).await.unwrap();
-        let mut process = process;
+        let mut process = host().spawn(&Command::script("sleep 600 & echo $!; wait").into()).await.unwrap();
         let mut line = [0; 16];
         let read = process.stdout.as_mut().unwrap().read(&mut line).await.unwrap();
         let child: i32 = String::from_utf8_lossy(&line[..read]).trim().parse().unwrap();
         drop(process);
         let child = rustix::process::Pid::from_raw(child).unwrap();
+        eventually(|| rustix::process::test_kill_process(child).is_err()).await;
+    }
+
+    #[tokio::test]
+    async fn the_next_command_starts_when_a_dropped_one_is_gone_and_a_short_act_is_left_to_finish() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+        let (begun, done) = (path("begun"), path("done"));
+        let host = host();
+        let act = Command::script(r#"touch "$1"; sleep 0.3; touch "$2""#).args([&begun, &done]);
+        let process = host.spawn(&act.to_its_end().into()).await.unwrap();
+        eventually(|| std::fs::exists(&begun).unwrap()).await;
+        drop(process);
+        let host: &dyn Host = &host;
+        host.run(Command::new("ls").arg(done)).await.unwrap();
+    }
+
+    async fn eventually(done: impl Fn() -> bool) {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while rustix::process::test_kill_process(child).is_ok() && std::time::Instant::now() < deadline {
+        while !done() && std::time::Instant::now() < deadline {
             tokio::task::yield_now().await;
         }
-        assert!(rustix::process::test_kill_process(child).is_err(), "the child outlived its job");
+        assert!(done());
     }
 }

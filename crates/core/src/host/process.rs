@@ -13,7 +13,7 @@ use crate::stream::{BoxStream, ByteStream};
 use crate::{Error, Result};
 
 /// Bytes that one read asks for.
-const READ: usize = 256 * 1024;
+pub(super) const READ: usize = 256 * 1024;
 /// Bytes of standard error that are kept of each command.
 pub(crate) const STDERR_KEPT: usize = 16 * 1024;
 
@@ -159,8 +159,22 @@ pub(super) async fn output(mut process: Process, input: &[u8]) -> Result<Output>
 /// # Errors
 /// When the job can't be started.
 pub async fn open(host: &dyn Host, job: &Job) -> Result<BoxStream> {
-    let mut process = host.spawn(job).await?;
-    drop(process.stdin.take());
+    open_with(host, job, b"").await
+}
+
+/// As [`open`], for a job that is first told something on its standard input, for example a secret,
+/// which must not be among its arguments. `input` must fit into a pipe: it is written before anything
+/// is read.
+///
+/// # Errors
+/// When the job can't be started.
+pub async fn open_with(host: &dyn Host, job: &Job, input: &[u8]) -> Result<BoxStream> {
+    let mut process = host.start(job).await?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // A job that ended early tells why by its exit.
+        let _ = stdin.write_all(input).await;
+        let _ = stdin.shutdown().await;
+    }
     let stdout = process.stdout.take();
     Ok(Box::new(ProcessStream { process, stdout, buffer: BytesMut::new() }))
 }

@@ -84,6 +84,13 @@ pub trait Filter: Debug + Send + Sync {
     /// # Errors
     /// When it can't take this stream.
     fn flow(&self, input: &StreamKind) -> Result<StreamKind, Box<Mismatch>>;
+    /// See [`Stage::check`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        Ok(())
+    }
     /// Puts the filter on one stream, lazily: nothing is started or pulled here.
     ///
     /// # Errors
@@ -108,6 +115,10 @@ impl<F: Filter> Stage for FilterStage<F> {
         }
     }
 
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        self.0.check(cx).await
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
         let mut filtered = Vec::with_capacity(streams.len());
@@ -121,8 +132,8 @@ impl<F: Filter> Stage for FilterStage<F> {
 /// Brings streams from the machine that sends to the machine that receives.
 ///
 /// A transport owns both ends of its wire: what the filters before it asked for (compression) is
-/// done on the sending machine and undone on the receiving one, so a plain stream comes out. A
-/// stream that is cut on the wire never ends cleanly.
+/// done on the sending machine and undone on the receiving one. What is done already (encryption by
+/// a command) travels as it is. A stream that is cut on the wire never ends cleanly.
 #[async_trait]
 pub trait Transport: Debug + Send + Sync {
     /// The stage's name.
@@ -160,9 +171,13 @@ impl<T: Transport> Stage for TransportStage<T> {
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
-            Kind::Stream(stream) => Ok(Kind::Stream(StreamKind { format: stream.format.clone(), encodings: vec![] })),
+            Kind::Stream(stream) => Ok(Kind::Stream(stream.clone().carried())),
             other => Err(Mismatch::new("a stream", other, other.clone())),
         }
+    }
+
+    fn carries(&self) -> bool {
+        true
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -237,18 +252,31 @@ pub trait Sink: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct SinkStage<S>(pub S);
 
-impl<S: Sink> SinkStage<S> {
-    async fn receive(&self, stream: StreamItem, cx: &StageCx) -> Result<()> {
-        let job = self.0.begin(&stream.header, cx).await?;
-        let job = match &stream.wrap {
-            Some(wrap) => wrap(job),
-            None => job,
-        };
-        // What is already in this process was counted by the transport that brought it here.
-        let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
+/// Drives a stream into a job on this machine.
+pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &StageCx) -> Result<()> {
+    let job = match &stream.wrap {
+        Some(wrap) => wrap(job),
+        None => job,
+    };
+    // What is already in this process was counted by the transport that brought it here.
+    let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
+    let dataset = stream.header.part.dataset.clone();
+    let received = async {
         let stream = stream.open(plain).await?;
-        let process = self.0.host().spawn(&job).await?;
+        let process = host.start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
+    };
+    received.await.map_err(|e| e.context(format!("receiving {dataset}")))
+}
+
+/// Notes in the report what has arrived.
+pub(crate) fn report_received(header: &StreamHeader, cx: &StageCx) {
+    if header.part.main {
+        cx.report(|report| {
+            report.full = header.from_guid.is_none();
+            report.from_guid = header.from_guid.clone();
+            report.to_guid = Some(header.part.guid.clone());
+        });
     }
 }
 
@@ -265,7 +293,10 @@ impl<S: Sink> Stage for SinkStage<S> {
             input if *input == plain => Ok(gives),
             Kind::Stream(stream) if stream.format == self.0.format() => {
                 let mismatch = Mismatch::new(format!("a plain {plain}"), input, gives);
-                Err(mismatch.hint("a transport or a decoder must stand in front of it"))
+                Err(match stream.encodings.last().filter(|outermost| outermost.is_done()) {
+                    Some(done) => mismatch.hint(format!("put a stage in front of it that decodes {}", done.as_str())),
+                    None => mismatch.hint("a transport or a decoder must stand in front of it"),
+                })
             }
             other => Err(Mismatch::new(format!("a {plain}"), other, gives)),
         }
@@ -296,16 +327,11 @@ impl<S: Sink> Stage for SinkStage<S> {
         let mut received = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
-            let received_here = self.receive(stream, cx).await;
-            received_here.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
+            let job = self.0.begin(&header, cx).await;
+            let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
+            receive(stream, self.0.host().as_ref(), job, cx).await?;
             self.0.verify(&header, cx).await?;
-            if header.part.main {
-                cx.report(|report| {
-                    report.full = header.from_guid.is_none();
-                    report.from_guid = header.from_guid.clone();
-                    report.to_guid = Some(header.part.guid.clone());
-                });
-            }
+            report_received(&header, cx);
             received.push(header);
         }
         let volume = self.0.finish(received, cx).await?;

@@ -99,6 +99,11 @@ impl CheckCx {
         &self.run.id
     }
 
+    /// The name of the stage that asks.
+    pub fn name(&self) -> &str {
+        self.stage().name()
+    }
+
     /// The pipeline's name.
     pub fn pipeline(&self) -> &str {
         &self.run.pipeline
@@ -144,6 +149,22 @@ impl CheckCx {
         earlier.try_fold(Kind::Start, |kind, stage| stage.flow(&kind).ok())
     }
 
+    /// Positions of the earlier stages of this name, and the kind that each is given.
+    pub(crate) fn inputs_of(&self, name: &str) -> Vec<(usize, Kind)> {
+        let mut kind = Kind::Start;
+        let mut inputs = Vec::new();
+        for (index, stage) in self.run.stages.iter().enumerate().take(self.index) {
+            if stage.name() == name {
+                inputs.push((index, kind.clone()));
+            }
+            match stage.flow(&kind) {
+                Ok(given) => kind = given,
+                Err(_) => break,
+            }
+        }
+        inputs
+    }
+
     /// The machine that the nearest later stage works on.
     pub fn next_host(&self) -> Option<Arc<dyn Host>> {
         self.run.stages.iter().skip(self.index + 1).find_map(|stage| stage.host())
@@ -152,6 +173,14 @@ impl CheckCx {
     /// The machine that the nearest earlier stage works on.
     pub fn previous_host(&self) -> Option<Arc<dyn Host>> {
         self.run.stages.iter().take(self.index).rev().find_map(|stage| stage.host())
+    }
+
+    /// The machine that the streams are on when this stage takes them: the one that makes them, or,
+    /// behind a transport, the one that receives them. `None` where they are in this process.
+    pub fn stream_host(&self) -> Option<Arc<dyn Host>> {
+        let earlier = self.run.stages.iter().take(self.index).rev();
+        let carried = earlier.take_while(|stage| stage.host().is_none()).any(|stage| stage.carries());
+        if carried { self.next_host() } else { self.previous_host() }
     }
 
     /// Whether a stage of this name is in the pipeline.

@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::codec::{Codec, Zstd};
 use crate::config::{BuildCx, Located, Problem};
-use crate::item::{Body, StreamItem};
+use crate::item::{Reach, StreamItem};
 use crate::register_stage;
 use crate::registry::StageConfig;
 use crate::stage::{Filter, FilterStage, Stage, StageCx};
+use crate::stages::here;
 use crate::{Mismatch, Result, StreamKind};
 
 /// Compresses streams with zstd. In front of a transport it runs on the sending machine, by reseed
@@ -23,6 +24,17 @@ struct ZstdConfig {
     #[serde(default = "default_level")]
     #[schemars(range(min = 1, max = 19))]
     level: Located<i32>,
+}
+
+/// Compresses streams. None for a level that zstd does not have: they go from 1 to 19.
+pub fn zstd(level: i32) -> Option<Arc<dyn Stage>> {
+    let known = (1..=19).contains(&level);
+    known.then(|| Arc::new(FilterStage(Compress(Arc::new(Zstd { level })))) as Arc<dyn Stage>)
+}
+
+/// Decompresses streams.
+pub fn unzstd() -> Arc<dyn Stage> {
+    Arc::new(FilterStage(Decompress))
 }
 
 fn default_level() -> Located<i32> {
@@ -41,11 +53,11 @@ impl StageConfig for ZstdConfig {
     const NAME: &'static str = "zstd";
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        if !(1..=19).contains(&*self.level) {
+        let stage = zstd(*self.level);
+        if stage.is_none() {
             cx.problem(Problem::at(self.level.span(), "zstd's levels go from 1 to 19"));
-            return None;
         }
-        Some(Arc::new(FilterStage(Compress(Arc::new(Zstd { level: *self.level })))))
+        stage
     }
 }
 
@@ -53,7 +65,7 @@ impl StageConfig for UnzstdConfig {
     const NAME: &'static str = "unzstd";
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(FilterStage(Decompress)))
+        Some(unzstd())
     }
 }
 
@@ -74,7 +86,7 @@ impl Filter for Compress {
 
     async fn apply(&self, mut stream: StreamItem, _cx: &StageCx) -> Result<StreamItem> {
         stream.header.encodings.push(self.0.encoding());
-        stream.pending.push(self.0.clone());
+        stream.pending.codec(self.0.clone());
         Ok(stream)
     }
 }
@@ -101,15 +113,15 @@ impl Filter for Decompress {
     }
 
     async fn apply(&self, mut stream: StreamItem, cx: &StageCx) -> Result<StreamItem> {
-        stream.header.encodings.pop();
         // What was asked for and not done yet need not be done at all.
-        if stream.pending.pop().is_none() {
-            let header = stream.header.clone();
-            let wrap = stream.wrap.take();
-            let encoded = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
-            let body = Body::Here(Zstd { level: 3 }.decode(encoded));
-            return Ok(StreamItem { header, body, pending: vec![], wrap, watch: None });
+        if !stream.pending.take_back(&Zstd::ENCODING) {
+            let zstd = Zstd { level: 3 };
+            stream = match (stream.reach(), zstd.decoder()) {
+                (Reach::Far, Some(decoder)) => stream.filtered_by(decoder, here(), &cx.meters().stream)?,
+                _ => stream.map_here(&cx.meters().stream, move |stream| zstd.decode(stream)),
+            };
         }
+        stream.header.encodings.pop();
         Ok(stream)
     }
 }

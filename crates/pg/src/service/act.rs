@@ -59,8 +59,12 @@ pub(crate) struct Server {
 }
 
 /// Runs `"$@"` with nothing of it left on the caller's pipes: a server that a command left behind
-/// would hold them open for ever. What it said goes to standard error at its end.
-const QUIET: &str = r#"t=$(mktemp) || exit 70
+/// would hold them open for ever. What it said goes to standard error at its end, where there is a
+/// place to keep it so long: `TMPDIR` may be the caller's, and closed to the server's user.
+const QUIET: &str = r#"for d in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
+  t=$(mktemp "$d/reseed.XXXXXXXX" 2>/dev/null) && break
+done
+if [ -z "$t" ]; then "$@" </dev/null >/dev/null 2>&1; exit; fi
 "$@" </dev/null >"$t" 2>&1; r=$?
 tail -c 4000 "$t" >&2; rm -f "$t"; exit $r"#;
 
@@ -267,5 +271,15 @@ pub(crate) mod tests {
         let cluster = Control::PgCtlCluster { version: Some(16), name: "x".into() };
         assert_eq!(server(cluster).log_file().unwrap(), "/var/log/postgresql/postgresql-16-x.log");
         assert_eq!(server(Control::Systemd { unit: "u".into() }).log_file(), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_command_says_comes_through_wherever_temporary_files_may_go() {
+        let host = server(Control::Systemd { unit: "u".into() }).host;
+        for directory in ["/tmp", "/nonexistent", "/proc", ""] {
+            let argv = [&format!("TMPDIR={directory}"), "sh", "-c", QUIET, "sh", "sh", "-c", "echo said; exit 3"];
+            let exit = host.output(Command::new("env").args(argv)).await.unwrap().exit;
+            assert_eq!((exit.code(), exit.stderr().trim()), (Some(3), "said"), "{directory}");
+        }
     }
 }

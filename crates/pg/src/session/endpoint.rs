@@ -4,6 +4,7 @@ use std::fmt;
 
 use reseed_core::{Error, Result};
 
+use super::tls::{Mode, Way};
 use super::{Conninfo, password};
 use crate::cluster::Cluster;
 
@@ -61,6 +62,17 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("user", "PGUSER"),
     ("dbname", "PGDATABASE"),
     ("sslmode", "PGSSLMODE"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("sslsni", "PGSSLSNI"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("channel_binding", "PGCHANNELBINDING"),
 ];
 /// Where local sockets are, if nothing says it: Debian's place and PostgreSQL's own.
 const SOCKETS: &[&str] = &["/var/run/postgresql", "/tmp"];
@@ -70,45 +82,62 @@ const SOCKETS: &[&str] = &["/var/run/postgresql", "/tmp"];
 pub(super) struct Endpoint {
     given: Conninfo,
     full: Conninfo,
+    mode: Mode,
     password: Option<reseed_core::config::Secret>,
 }
 
 impl Endpoint {
     /// The endpoint of a cluster.
     pub fn of(cluster: &Cluster) -> Result<Self> {
-        let hint = format!("add `conninfo = \"host=… user=… dbname=postgres\"` to [clusters.{}]", cluster.name);
-        let Some(text) = cluster.conninfo.as_deref() else {
-            return Err(Error::failed(format!("the cluster `{}` has no conninfo", cluster.name)).hint(hint));
+        let text = match &cluster.conninfo {
+            Some(text) => text,
+            None if cluster.host.is_local() => "",
+            None => {
+                return Err(Error::failed(format!("the cluster `{}` has no conninfo", cluster.name)).hint(format!(
+                    "add `conninfo = \"host=… user=… dbname=postgres\"` to [clusters.{}]",
+                    cluster.name
+                )));
+            }
         };
-        let given = Conninfo::parse(text)?;
-        let unknown = given.keys().find(|key| !DRIVER.contains(key) && !LIBPQ.contains(key));
-        if let Some(unknown) = unknown {
-            return Err(Error::failed(format!("the connection string's `{unknown}` is not supported")).hint(hint));
-        }
+        let given = understood(text)?;
         let full = completed(given.clone(), |name| std::env::var(name).ok());
-        Ok(Self { given, full, password: cluster.password.clone() })
+        Ok(Self { mode: Mode::of(&full)?, given, full, password: cluster.password.clone() })
     }
 
     /// What the driver needs.
     pub fn config(&self) -> Result<tokio_postgres::Config> {
-        self.refuse_tls()?;
-        let text = self.full.only(DRIVER).to_string();
+        let mut known = self.full.only(DRIVER);
+        if let (None, Some(address)) = (known.get("host"), self.full.get("hostaddr")) {
+            // The name that a certificate must be for.
+            known.set("host", address);
+        }
+        let text = known.to_string();
         let parsed: Result<tokio_postgres::Config, _> = text.parse();
         let mut config = parsed.map_err(|e| Error::failed("the connection string can't be used").because(e))?;
-        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         if let Some(password) = self.password() {
             config.password(password);
         }
         Ok(config)
     }
 
-    /// This build speaks no TLS: what asks for it must not get a plain connection.
-    fn refuse_tls(&self) -> Result<()> {
-        match self.get("sslmode") {
-            "" | "disable" | "allow" | "prefer" => Ok(()),
-            mode => Err(Error::failed(format!("sslmode={mode} asks for TLS, which reseed's own connection lacks"))
-                .hint("reach the server by a private network or an SSH tunnel and write `sslmode=disable`")),
-        }
+    /// The settings with everything that libpq would add.
+    pub fn settings(&self) -> &Conninfo {
+        &self.full
+    }
+
+    /// What `sslmode` asks for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How to connect, and how where that way leads nowhere. A local socket needs no TLS and has none.
+    pub fn ways(&self) -> (Way, Option<Way>) {
+        if self.is_local() { (Way::Plain, None) } else { self.mode.ways() }
+    }
+
+    /// Whether TLS begins without asking for it.
+    pub fn is_direct(&self) -> bool {
+        self.get("sslnegotiation") == "direct"
     }
 
     /// The string for a standby's WAL receiver.
@@ -126,7 +155,8 @@ impl Endpoint {
         upstream
     }
 
-    fn password(&self) -> Option<String> {
+    /// The password, in libpq's order of places.
+    pub fn password(&self) -> Option<String> {
         let given = self.password.as_ref().map(|secret| secret.reveal().to_owned());
         let given = given.or_else(|| self.full.get("password").map(str::to_owned));
         given.or_else(|| std::env::var("PGPASSWORD").ok()).or_else(|| {
@@ -141,10 +171,26 @@ impl Endpoint {
         self.full.get(key).unwrap_or_default()
     }
 
-    /// Whether it is a local socket.
+    /// Whether it is a local socket, or several.
     pub fn is_local(&self) -> bool {
-        self.get("host").starts_with('/')
+        self.get("hostaddr").is_empty() && self.get("host").split(',').all(|host| host.starts_with('/'))
     }
+}
+
+/// A connection string of which every keyword is known and fits a `sslmode` that it says.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn understood(text: &str) -> Result<Conninfo> {
+    let given = Conninfo::parse(text)?;
+    let unknown = given.keys().find(|key| !DRIVER.contains(key) && !LIBPQ.contains(key));
+    if let Some(unknown) = unknown {
+        return Err(Error::failed(format!("the connection string's `{unknown}` is not supported"))
+            .hint("write it as `host=… port=… user=… dbname=…`"));
+    }
+    // Where it says no mode, the environment may.
+    given.get("sslmode").map(|_| Mode::of(&given)).transpose()?;
+    Ok(given)
 }
 
 /// The string with everything that libpq would add.
@@ -186,7 +232,8 @@ mod tests {
         let given = Conninfo::parse(text).unwrap();
         let environment =
             |name: &str| [("PGPORT", "5499"), ("USER", "op")].iter().find(|e| e.0 == name).map(|e| e.1.to_owned());
-        Endpoint { full: completed(given.clone(), environment), given, password: None }
+        let full = completed(given.clone(), environment);
+        Endpoint { mode: Mode::of(&full).unwrap(), full, given, password: None }
     }
 
     #[test]
@@ -203,14 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_and_never_silently_left_out() {
-        for mode in ["require", "verify-ca", "verify-full", "nonsense"] {
-            let error = endpoint(&format!("host=a user=b sslmode={mode}")).config().unwrap_err();
-            assert!(error.chain().contains(mode), "{}", error.chain());
+    fn only_sockets_go_without_tls_where_it_is_required() {
+        let ways = |text: &str| endpoint(&format!("{text} user=b sslmode=verify-full")).ways();
+        assert_eq!(ways("host=/run/postgresql"), (Way::Plain, None));
+        for text in ["host=db1", "host=/run/postgresql,db1", "host=/run/postgresql hostaddr=10.0.0.1"] {
+            assert_eq!(ways(text), (Way::Tls, None), "{text}");
         }
-        for mode in ["disable", "allow", "prefer"] {
-            endpoint(&format!("host=a user=b sslmode={mode} gssencmode=disable")).config().unwrap();
-        }
+    }
+
+    #[test]
+    fn an_address_without_a_name_is_the_name() {
+        let config = endpoint("hostaddr=10.0.0.1 user=b").config().unwrap();
+        assert_eq!(config.get_hosts(), [tokio_postgres::config::Host::Tcp("10.0.0.1".into())]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn same_backend(session: &Session) -> Result<()> {
 /// The snapshot may hold WAL that was written and not yet flushed; a primary that then crashes loses
 /// it, and the standby would be ahead on a history of its own. A commit of ours flushes it, and a
 /// standby that streams past that commit is on the primary's own history.
-async fn reached(session: &Session, in_recovery: bool) -> Result<String> {
+pub(super) async fn reached(session: &Session, in_recovery: bool) -> Result<String> {
     if in_recovery {
         return session.value("SELECT pg_last_wal_replay_lsn()::text", &[]).await;
     }
@@ -84,7 +84,7 @@ async fn verify_slot(session: &Session, major: u32, backup: &Backup) -> Result<(
 }
 
 /// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)`
-fn start_location(label: &str) -> Result<Lsn> {
+pub(super) fn start_location(label: &str) -> Result<Lsn> {
     let line = label.lines().find_map(|line| line.strip_prefix("START WAL LOCATION: "));
     let lsn = line.and_then(|rest| rest.split_whitespace().next());
     lsn.ok_or_else(|| Error::failed("the backup label names no START WAL LOCATION"))?.parse()

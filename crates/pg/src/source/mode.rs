@@ -75,7 +75,8 @@ fn not_atomic(reason: &str) -> Error {
 }
 
 impl Obstacle {
-    fn refusal(&self) -> Error {
+    /// As an error.
+    pub(super) fn refusal(&self) -> Error {
         Error::refused(self.what.clone()).hint(self.hint.clone())
     }
 }

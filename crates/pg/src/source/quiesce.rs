@@ -21,6 +21,7 @@ use super::{backup, layout, requirements, slot};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode};
 use crate::session::Session;
+use crate::target::sender::is_freed;
 
 /// Makes the source ready for a snapshot: reserves the WAL that the standby will need, and tells the
 /// server that a backup begins, or, where one atomic snapshot holds everything, has it write a
@@ -61,6 +62,11 @@ impl StageConfig for QuiesceConfig {
         }
         let wrong = relative.is_some();
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
+        if cluster.conninfo.is_none() && !cluster.host.is_local() {
+            let problem = Problem::at(self.cluster.span(), format!("[clusters.{}] has no `conninfo`", cluster.name));
+            cx.problem(problem.hint("add `conninfo = \"host=… user=… dbname=postgres\"` to it"));
+            return None;
+        }
         let wal_directory = self.wal_directory.map(|path| path.trim_end_matches('/').to_owned());
         let Self { mode, slot, fast, .. } = self;
         (!wrong).then(|| Arc::new(Quiesce { cluster, mode, slot, fast, wal_directory }) as _)
@@ -106,7 +112,8 @@ impl Stage for Quiesce {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let surveyed = surveyed(cx)?;
-        let mut refusals = requirements::refusals(&surveyed.server, self.slot);
+        let freed = requirements::is_full(&surveyed.server) && is_freed(&surveyed.server.senders, cx).await?;
+        let mut refusals = requirements::refusals(&surveyed.server, self.slot, freed);
         if !cx.has_stage(super::release::NAME) {
             let text = "pg-quiesce begins what no pg-release ends";
             refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
@@ -138,19 +145,22 @@ impl Stage for Quiesce {
 }
 
 fn surveyed(cx: &CheckCx) -> Result<Arc<Surveyed>> {
-    cx.board().get::<Surveyed>().ok_or_else(|| Error::failed("the source was not surveyed"))
+    cx.board().need(|| Error::failed("the source was not surveyed"))
 }
 
 impl Quiesce {
     /// Chooses the mode and says why.
     fn choose(&self, surveyed: &Surveyed, cx: &CheckCx) -> Result<Choice> {
+        let told = cx.board().get::<Coverage>();
         let unknown = || Coverage { atomic: false, reason: "the storage does not say".into(), separate: vec![] };
-        let coverage = cx.board().get::<Coverage>().map_or_else(unknown, |coverage| (*coverage).clone());
+        let coverage = told.as_deref().cloned().unwrap_or_else(unknown);
         let wal_separate = coverage.separate.iter().any(|role| role == layout::WAL);
         let obstacle = requirements::backup_obstacle(&surveyed.server);
         let Coverage { atomic, reason, .. } = &coverage;
         let situation = Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
-        let choice = mode::choose(&situation)?;
+        // Where the storage could not be asked, a refusal for want of its answer is no news.
+        let choice =
+            mode::choose(&situation).map_err(|error| if told.is_some() { error } else { error.follow_up() })?;
         cx.note(self.explain(choice, &situation));
         if choice.mode == Mode::Atomic && !surveyed.server.role.checkpoint {
             cx.note(format!("the role {} may not CHECKPOINT: the standby replays more", surveyed.server.role.name));

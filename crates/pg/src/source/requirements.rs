@@ -4,13 +4,15 @@ use reseed_core::Error;
 
 use super::mode::Obstacle;
 use super::server::{Role, Room, Server};
+use crate::session::identifier;
 
-/// Every reason to refuse, whatever the mode.
-pub(super) fn refusals(server: &Server, slot: bool) -> Vec<Error> {
+/// Every reason to refuse, whatever the mode. `freed` says that one of the WAL senders in use is the
+/// old standby's, which will have stopped before the new one needs a sender.
+pub(super) fn refusals(server: &Server, slot: bool, freed: bool) -> Vec<Error> {
     let wal_level = (server.wal_level == "minimal").then(wal_level);
     let slots = slot.then(|| no_slot(server.room)).flatten();
     let role = (!server.role.replication).then(|| no_replication(&server.role));
-    [wal_level, no_wal_sender(server.room), slots, role].into_iter().flatten().collect()
+    [wal_level, no_wal_sender(server, freed), slots, role].into_iter().flatten().collect()
 }
 
 fn wal_level() -> Error {
@@ -18,12 +20,22 @@ fn wal_level() -> Error {
         .hint("ALTER SYSTEM SET wal_level = replica; and restart the source")
 }
 
-fn no_wal_sender(room: Room) -> Option<Error> {
-    let Room { wal_senders, max_wal_senders, .. } = room;
+/// Whether every WAL sender is in use.
+pub(super) fn is_full(server: &Server) -> bool {
+    taken(server) >= server.room.max_wal_senders
+}
+
+fn taken(server: &Server) -> i64 {
+    i64::try_from(server.senders.len()).unwrap_or(i64::MAX)
+}
+
+/// The new standby needs one. The backup itself runs in an ordinary session.
+fn no_wal_sender(server: &Server, freed: bool) -> Option<Error> {
+    let (wal_senders, max_wal_senders) = (taken(server), server.room.max_wal_senders);
     let text =
         format!("the source has no free WAL sender: {wal_senders} of max_wal_senders = {max_wal_senders} in use");
     let hint = format!("ALTER SYSTEM SET max_wal_senders = {}; and restart the source", wal_senders + 2);
-    (wal_senders >= max_wal_senders).then(|| Error::refused(text).hint(hint))
+    (wal_senders - i64::from(freed) >= max_wal_senders).then(|| Error::refused(text).hint(hint))
 }
 
 fn no_slot(room: Room) -> Option<Error> {
@@ -52,19 +64,15 @@ pub(super) fn backup_obstacle(server: &Server) -> Option<Obstacle> {
             hint: format!("GRANT EXECUTE ON FUNCTION {functions} TO {};", identifier(&server.role.name)),
         });
     }
+    no_full_pages(server)
+}
+
+/// Why a standby can't be backed up, whoever asks for it.
+pub(super) fn no_full_pages(server: &Server) -> Option<Obstacle> {
     (server.vitals.in_recovery && !server.full_page_writes).then(|| Obstacle {
         what: "a standby can't be backed up while its primary runs with full_page_writes = off".into(),
         hint: "on the primary: ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf(); CHECKPOINT;".into(),
     })
-}
-
-/// A name as SQL takes it.
-pub(super) fn identifier(name: &str) -> String {
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    if starts && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// One refusal that names them all, with every hint.
@@ -74,16 +82,18 @@ pub(super) fn merged(mut refusals: Vec<Error>) -> reseed_core::Result<()> {
     }
     let said: Vec<_> = refusals.iter().map(Error::chain).collect();
     let hints: Vec<_> = refusals.iter().filter_map(Error::hint_text).collect();
-    Err(Error::refused(said.join("; and ")).hint(hints.join(" — ")))
+    let merged = Error::refused(said.join("; and ")).hint(hints.join(" — "));
+    Err(if refusals.iter().all(Error::is_follow_up) { merged.follow_up() } else { merged })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::server;
     use super::*;
+    use crate::target::sender::Sender;
 
     fn said(server: &Server, slot: bool) -> String {
-        refusals(server, slot).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
+        refusals(server, slot, false).iter().map(Error::chain).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -96,15 +106,31 @@ mod tests {
     fn each_lack_is_named() {
         let mut bad = server();
         bad.wal_level = "minimal".into();
-        bad.room = Room { wal_senders: 2, max_wal_senders: 2, slots: 4, max_slots: 4 };
+        bad.room = Room { max_wal_senders: 2, slots: 4, max_slots: 4 };
+        bad.senders = vec![sender(); 2];
         bad.role.replication = false;
         let all = said(&bad, true);
         for part in ["wal_level", "max_wal_senders = 2", "max_replication_slots = 4", "role repl may not replicate"] {
             assert!(all.contains(part), "{part} in {all}");
         }
         assert!(!said(&bad, false).contains("max_replication_slots"));
-        let error = merged(refusals(&bad, true)).unwrap_err();
+        let error = merged(refusals(&bad, true, false)).unwrap_err();
         assert!(error.hint_text().unwrap().contains("ALTER ROLE repl REPLICATION;"));
+    }
+
+    fn sender() -> Sender {
+        Sender { application: "walreceiver".into(), user: "repl".into(), slot: None }
+    }
+
+    #[test]
+    fn the_old_standby_s_sender_counts_as_free_and_no_other() {
+        let mut server = server();
+        for (taken, max, freed, good) in
+            [(0, 1, false, true), (1, 1, false, false), (1, 1, true, true), (2, 1, true, false), (0, 0, false, false)]
+        {
+            (server.senders, server.room.max_wal_senders) = (vec![sender(); taken], max);
+            assert_eq!(refusals(&server, true, freed).is_empty(), good, "{taken} of {max}, {freed}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use reseed_core::{Error, Result};
 use super::statements;
 use super::vitals::Vitals;
 use crate::session::{Column, Session};
+use crate::target::sender::Sender;
 
 /// Settings that a standby must not have lower than its primary. `max_wal_senders` counts from 12 on.
 const MINIMUM: &[&str] = &[
@@ -26,7 +27,7 @@ pub(super) struct Server {
     pub started: i64,
     pub wal_segment_size: u64,
     pub data_checksums: bool,
-    /// As of the last checkpoint: on a standby, that of the server that wrote the WAL.
+    /// On a standby: that of the server that wrote the WAL, as of the last checkpoint.
     pub full_page_writes: bool,
     /// `None` where the role may not see it.
     pub data_directory: Option<String>,
@@ -35,6 +36,7 @@ pub(super) struct Server {
     pub tablespaces: Vec<(u32, String)>,
     pub role: Role,
     pub room: Room,
+    pub senders: Vec<Sender>,
 }
 
 /// What the role that reseed connects as may do.
@@ -50,7 +52,6 @@ pub(super) struct Role {
 /// How much of what standbys need is left.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Room {
-    pub wal_senders: i64,
     pub max_wal_senders: i64,
     pub slots: i64,
     pub max_slots: i64,
@@ -80,6 +81,7 @@ impl Server {
             tablespaces: tablespaces(session).await?,
             role: Role::read(session, version / 10_000).await?,
             room: Room::read(session).await?,
+            senders: senders(session).await?,
         })
     }
 }
@@ -88,7 +90,8 @@ const GENERAL: &str = "SELECT current_setting('wal_level'), current_setting('por
      floor(extract(epoch FROM pg_postmaster_start_time()))::bigint, \
      (SELECT bytes_per_wal_segment FROM pg_control_init()), \
      current_setting('data_checksums')::bool, \
-     (SELECT full_page_writes FROM pg_control_checkpoint()), \
+     CASE WHEN pg_is_in_recovery() THEN (SELECT full_page_writes FROM pg_control_checkpoint()) \
+     ELSE current_setting('full_page_writes')::bool END, \
      (SELECT setting FROM pg_settings WHERE name = 'data_directory')";
 
 /// The version, refused where it is too old for what follows.
@@ -124,6 +127,17 @@ async fn tablespaces(session: &Session) -> Result<Vec<(u32, String)>> {
     Ok(all?.into_iter().filter(|(_, location)| location.starts_with('/')).collect())
 }
 
+/// Every WAL sender, whatever it sends: all of them count towards `max_wal_senders`.
+async fn senders(session: &Session) -> Result<Vec<Sender>> {
+    let sql = "SELECT coalesce(r.application_name, ''), coalesce(r.usename::text, ''), s.slot_name::text \
+               FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid";
+    let rows = session.rows(sql, &[]).await?;
+    let sender = |row: &tokio_postgres::Row| -> Result<Sender> {
+        Ok(Sender { application: row.column(0)?, user: row.column(1)?, slot: row.column(2)? })
+    };
+    rows.iter().map(sender).collect()
+}
+
 impl Role {
     async fn read(session: &Session, major: u32) -> Result<Self> {
         let sql = "SELECT rolname::text, rolsuper OR rolreplication, rolsuper OR EXISTS (SELECT FROM pg_roles p \
@@ -143,10 +157,8 @@ impl Role {
 
 impl Room {
     async fn read(session: &Session) -> Result<Self> {
-        let sql = "SELECT (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')::bigint, \
-                   (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::bigint";
+        let sql = "SELECT current_setting('max_wal_senders')::bigint, (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::bigint";
         let row = session.row(sql, &[]).await?;
-        let (wal_senders, max_wal_senders) = (row.column(0)?, row.column(1)?);
-        Ok(Self { wal_senders, max_wal_senders, slots: row.column(2)?, max_slots: row.column(3)? })
+        Ok(Self { max_wal_senders: row.column(0)?, slots: row.column(1)?, max_slots: row.column(2)? })
     }
 }

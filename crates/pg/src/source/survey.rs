@@ -6,12 +6,11 @@ use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
 use super::layout::{self, Inspection};
-use super::requirements::identifier;
 use super::server::Server;
 use super::{held, identity, slot};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Layout, Source};
-use crate::session::{self, Session};
+use crate::session::{self, Session, identifier};
 
 /// The newest major version that this was tried with.
 const NEWEST: u32 = 18;
@@ -32,6 +31,7 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
     session.close().await;
     let Surveyed { server, source } = asked?;
     note(&server, &source, cx);
+    note_place(&source.layout, cx);
     cx.board().put(layout::wanted(&source.layout, true));
     cx.board().put(Primary(Arc::clone(cluster)));
     cx.board().put(source.clone());
@@ -40,12 +40,17 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
 }
 
 async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Surveyed> {
+    cx.note(format!("the server is reached {}", session.reached().await?));
     let server = Server::read(session).await?;
     let layout = find_layout(cluster, &server, wal_directory, cx).await?;
-    for (name, bytes) in slot::abandoned(session).await?.into_iter().filter(|(_, bytes)| *bytes >= WORTH) {
-        cx.warn(format!("nobody uses the replication slot {name}, which holds back {} MiB of WAL", bytes >> 20));
-    }
-    let source = Source {
+    warn_of_slots(session, cx).await?;
+    let source = source(&server, layout, cluster)?;
+    Ok(Surveyed { server, source })
+}
+
+/// What others need to know of the server.
+pub(super) fn source(server: &Server, layout: Layout, cluster: &Cluster) -> Result<Source> {
+    Ok(Source {
         system_identifier: server.vitals.system_identifier,
         version: server.version,
         timeline: server.vitals.timeline,
@@ -53,9 +58,17 @@ async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, 
         minimum_settings: server.minimum_settings.clone(),
         wal_segment_size: server.wal_segment_size,
         data_checksums: server.data_checksums,
+        full_page_writes: server.full_page_writes,
         upstream: session::upstream(cluster, &server.role.name)?,
-    };
-    Ok(Surveyed { server, source })
+    })
+}
+
+/// Warns of slots of earlier runs that hold back much and help nobody.
+pub(super) async fn warn_of_slots(session: &Session, cx: &CheckCx) -> Result<()> {
+    for (name, bytes) in slot::abandoned(session).await?.into_iter().filter(|(_, bytes)| *bytes >= WORTH) {
+        cx.warn(format!("nobody uses the replication slot {name}, which holds back {} MiB of WAL", bytes >> 20));
+    }
+    Ok(())
 }
 
 async fn find_layout(cluster: &Cluster, server: &Server, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Layout> {
@@ -129,19 +142,22 @@ fn refuse_strangers(found: &Inspection, host: &str) -> Result<()> {
     .hint("move it back into the data directory, or make it a tablespace"))
 }
 
-fn note(server: &Server, source: &Source, cx: &CheckCx) {
+/// Tells which server it is.
+pub(super) fn note(server: &Server, source: &Source, cx: &CheckCx) {
     let kind = if server.vitals.in_recovery { "standby" } else { "primary" };
     let (major, minor) = (server.major(), server.version % 10_000);
     cx.note(format!(
         "{kind}: PostgreSQL {major}.{minor}, system identifier {}, timeline {}",
         source.system_identifier, source.timeline
     ));
-    let layout = &source.layout;
+    if major > NEWEST {
+        cx.warn(format!("PostgreSQL {major} is newer than what this version of reseed was tried with ({NEWEST})"));
+    }
+}
+
+fn note_place(layout: &Layout, cx: &CheckCx) {
     let wal = layout.wal_directory.as_deref().map(|path| format!(", pg_wal in {path}")).unwrap_or_default();
     let tablespaces: Vec<_> =
         layout.tablespaces.iter().map(|t| format!(", tablespace {} in {}", t.oid, t.path)).collect();
     cx.note(format!("data in {}{wal}{}", layout.data_directory, tablespaces.concat()));
-    if major > NEWEST {
-        cx.warn(format!("PostgreSQL {major} is newer than what this version of reseed was tried with ({NEWEST})"));
-    }
 }

@@ -1,8 +1,10 @@
 //! The stage `pg-configure`: makes a received copy a standby, before anything stops.
 
 mod config;
+mod credentials;
 mod kept;
 mod settings;
+mod tearing;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use super::{tablespaces, values};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Backup, Mode, Source};
 use crate::service::Server;
+use crate::session::Conninfo;
 
 /// The stage.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) struct Configure {
     primary_slot: Option<String>,
     config_file: Option<String>,
     allow_primary: bool,
+    allow_torn_pages: bool,
 }
 
 /// What was read of the old standby while surveying.
@@ -92,8 +96,11 @@ impl Stage for Configure {
         let server = server(&standby)?;
         self.user_exists(server).await?;
         apart(&standby, &source, cx).await?;
-        settings::upstream(self, &source, standby.old.as_ref())?;
+        let upstream = settings::upstream(self, &source, standby.old.as_ref())?;
+        credentials::readable(&upstream, server).await?;
+        leads_there(&upstream, &standby, cx).await?;
         settings::high_enough(&self.settings, &source)?;
+        tearing::judge(self.allow_torn_pages, &source, &standby, cx).await?;
         self.kept_settings_high_enough(&standby, server, &source).await
     }
 
@@ -113,15 +120,32 @@ impl Stage for Configure {
 
 /// What the primary told of itself.
 pub(crate) fn source(cx: &CheckCx) -> Result<Arc<Source>> {
-    cx.board()
-        .get::<Source>()
-        .ok_or_else(|| Error::refused("nothing tells about the primary").hint("put the stage `pg-quiesce` in front"))
+    let missing = || Error::refused("nothing tells about the primary").hint("put the stage `pg-quiesce` in front");
+    cx.board().need(missing)
 }
 
 /// The server of the target.
 pub(crate) fn server(standby: &Standby) -> Result<&Server> {
     let server = standby.server.as_ref();
-    server.ok_or_else(|| Error::refused(format!("nothing tells the version of {}", standby.data_directory)))
+    let missing = || Error::refused(format!("nothing tells the version of {}", standby.data_directory));
+    server.ok_or_else(|| missing().follow_up())
+}
+
+/// That the standby is not told to find its primary behind a socket of its own machine, where that is
+/// another's.
+async fn leads_there(upstream: &str, standby: &Standby, cx: &CheckCx) -> Result<()> {
+    let conninfo = Conninfo::parse(upstream)?;
+    let socket = conninfo.get("hostaddr").is_none() && conninfo.get("host").is_none_or(|host| host.starts_with('/'));
+    let Some(primary) = cx.board().get::<Primary>().filter(|_| socket) else { return Ok(()) };
+    if primary.0.host.machine().await? == standby.cluster.host.machine().await? {
+        return Ok(());
+    }
+    let error = format!("the standby would look for its primary behind a socket of its own machine: {conninfo}");
+    Err(Error::refused(error).hint(format!(
+        "add `primary_conninfo = \"host=… user=…\"` to the stage pg-configure, or the primary's address to \
+         `conninfo` of [clusters.{}]",
+        primary.0.name
+    )))
 }
 
 /// That no directory of the source is its own place on the target.

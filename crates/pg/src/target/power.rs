@@ -1,5 +1,6 @@
 //! Stopping a server until it is down, and starting one until it answers.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use reseed_core::{Error, Result};
@@ -16,6 +17,14 @@ const ANSWER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(50);
 /// How often a log is read, for causes that no waiting can mend.
 pub(crate) const READ_LOG: Duration = Duration::from_secs(2);
+
+/// A server that has come up, while the program that started it may not have ended yet.
+pub(crate) struct Raised<'a> {
+    /// It.
+    pub(crate) up: Up,
+    /// Resolves when that program has ended, or was waited for long enough.
+    pub(crate) settled: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
 
 /// A server that has come up.
 #[derive(Debug, Clone)]
@@ -54,6 +63,7 @@ impl Server {
                 Err(error) => return if self.look().await?.is_some() { Err(error) } else { Ok(()) },
             },
         };
+
         if gone {
             return Ok(());
         }
@@ -65,7 +75,7 @@ impl Server {
     ///
     /// # Errors
     /// When it does not; named by its cause where its log tells it.
-    pub(crate) async fn raise(&self, mark: &Mark, within: Duration) -> Result<Up> {
+    pub(crate) async fn raise(&self, mark: &Mark, within: Duration) -> Result<Raised<'_>> {
         let up = tokio::select! {
             up = self.started(within) => up,
             doomed = self.doomed(mark) => Err(doomed),
@@ -77,20 +87,19 @@ impl Server {
     }
 
     /// Starts the server and waits until it answers, or until its service has failed.
-    async fn started(&self, within: Duration) -> Result<Up> {
-        let start = self.start(within);
+    async fn started(&self, within: Duration) -> Result<Raised<'_>> {
+        let mut start = Box::pin(self.start(within));
         let up = self.answering(within);
-        tokio::pin!(start, up);
+        tokio::pin!(up);
         tokio::select! {
-            up = &mut up => {
-                if up.is_ok() {
-                    let _ = tokio::time::timeout(LINGER, &mut start).await;
-                }
-                up
-            }
+            up = &mut up => Ok(Raised {
+                up: up?,
+                // What is to be seen is seen; the program ends by itself.
+                settled: Box::pin(async { drop(tokio::time::timeout(LINGER, start).await) }),
+            }),
             started = &mut start => match started {
                 Err(error) if self.look().await?.is_none() => Err(error),
-                _ => up.await,
+                _ => Ok(Raised { up: up.await?, settled: Box::pin(std::future::ready(())) }),
             },
         }
     }
@@ -111,6 +120,7 @@ impl Server {
     pub(crate) async fn answering(&self, within: Duration) -> Result<Up> {
         let name = self.host.name();
         let up = Postmaster::up(self.host.as_ref(), &self.data_directory, within).await?;
+
         let postmaster = match up {
             Ok(postmaster) => postmaster,
             Err(NotUp::Died) => return Err(Error::failed(format!("the server on {name} ended right after its start"))),

@@ -82,7 +82,7 @@ fn parse(text: &str) -> Vec<Found> {
 }
 
 /// The major version in `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, `… 19devel`, `… 18beta1`.
-fn major_of(said: &str) -> Option<u32> {
+pub(crate) fn major_of(said: &str) -> Option<u32> {
     let (_, version) = said.split_once("(PostgreSQL) ")?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()

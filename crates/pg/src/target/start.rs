@@ -18,6 +18,7 @@ use super::configure::server;
 use super::judge::judge;
 use super::log::Mark;
 use super::old_slot;
+use super::power::Raised;
 use super::proof::prove;
 use super::stop::{StoppedAt, default_timeout};
 use super::survey::{Standby, standby};
@@ -119,8 +120,9 @@ pub(crate) async fn start_and_prove(
     let until = Instant::now() + timeout.0;
     cx.go_on()?;
     let _ = cx.arm(StopNew { server: server.clone(), run: cx.run_id().to_owned(), timeout: timeout.0 });
-    let up = server.raise(&log, timeout.0).await?;
-    prove(server, &up, backup, &log, until, cx).await?;
+    let Raised { up, settled } = server.raise(&log, timeout.0).await?;
+    let (proven, ()) = tokio::join!(prove(server, &up, backup, &log, until, cx), settled);
+    proven?;
     if let Some(stopped) = cx.board().get::<StoppedAt>() {
         let down = up.at.duration_since(stopped.0).as_secs_f64();
         cx.report(|report| report.downtime_seconds = Some(down));

@@ -195,16 +195,30 @@ async fn server(cluster: &Cluster, data: &str, old: Option<&Old>, cx: &CheckCx) 
     let host = Arc::clone(&cluster.host);
     let configured = cluster.bin_directory.as_deref();
     let bin = programs::find(host.as_ref(), configured, major, &cluster.service.environment).await?;
-    let owner = old.map(|old| old.owner.clone()).unwrap_or_else(|| "postgres".to_owned());
+    let user = match (&cluster.user, old) {
+        (Some(user), _) => user.clone(),
+        (None, Some(old)) => old.owner.clone(),
+        (None, None) => first_user(host.as_ref()).await?,
+    };
     Ok(Some(Server {
         psql: programs::psql(host.as_ref(), &bin).await?,
         host,
         service: cluster.service.clone(),
         data_directory: data.to_owned(),
-        user: cluster.user.clone().unwrap_or(owner),
+        user,
         bin,
         major,
     }))
+}
+
+/// Who is to run a server that is not there yet: `postgres`, where commands can run as root and so as
+/// anyone, else the only user there is.
+async fn first_user(host: &dyn Host) -> Result<String> {
+    let user = host.run(Command::new("id").arg("-un").as_root()).await?;
+    Ok(match user.trim() {
+        "root" => "postgres".to_owned(),
+        user => user.to_owned(),
+    })
 }
 
 /// Adds how the old standby reaches its primary, from its configuration.

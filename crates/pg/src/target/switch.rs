@@ -85,10 +85,8 @@ impl Stage for Switch {
         let standby = standby(&self.cluster, cx).await?;
         judge(&standby, cx).await?;
         server(&standby)?;
-        match cx.board().get::<Places>() {
-            Some(_) => Ok(()),
-            None => Err(Error::refused("nothing tells where the copy goes").hint("put `pg-configure` in front")),
-        }
+        let missing = || Error::refused("nothing tells where the copy goes").hint("put `pg-configure` in front");
+        cx.board().need::<Places>(missing).map(drop)
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

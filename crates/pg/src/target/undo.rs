@@ -62,7 +62,8 @@ impl Undo for StartAgain {
             }
         }
         let mark = Mark::of(server).await?;
-        server.raise(&mark, self.timeout).await.map(drop)
+        server.raise(&mark, self.timeout).await?.settled.await;
+        Ok(())
     }
 }
 

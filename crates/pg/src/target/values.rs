@@ -27,9 +27,14 @@ pub(crate) async fn read(
     config_file: Option<&str>,
     names: &[String],
 ) -> Result<Settings> {
-    let script = script(server, data_directory, config_file, "this").args(names.iter().cloned());
-    let text = server.host.run(script).await?;
-    Ok(names.iter().cloned().zip(parse(&text)).collect())
+    // Each value is a call of `postgres`: two at a time.
+    let (some, others) = names.split_at(names.len() / 2);
+    let read = async |names: &[String]| {
+        let script = script(server, data_directory, config_file, "this").args(names.iter().cloned());
+        server.host.run(script).await.map(|text| parse(&text))
+    };
+    let (first, second) = tokio::try_join!(read(some), read(others))?;
+    Ok(names.iter().cloned().zip(first.into_iter().chain(second)).collect())
 }
 
 /// The data directory that a server with this configuration would use: a `data_directory` in the file

@@ -1,6 +1,9 @@
 //! A storage of plain directories, so that the stages of the standby can be tried without any file
 //! system of their own: a snapshot is a `cp` inside backup mode, a switch is a `mv`.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod certificates;
 pub mod pair;
 
 use std::path::Path;
@@ -80,7 +83,7 @@ impl Stage for CopyConfig {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        let wanted = cx.board().get::<Wanted>().ok_or_else(|| Error::failed("nothing is wanted"))?;
+        let wanted = cx.board().need::<Wanted>(|| Error::failed("nothing is wanted"))?;
         let separate = wanted.0.iter().skip(1).map(|piece| piece.role.clone()).collect();
         cx.board().put(Coverage { atomic: false, reason: "cp is not atomic".into(), separate });
         Ok(())
@@ -249,6 +252,14 @@ impl Ran {
     pub fn said(&self, text: &str) -> bool {
         self.said.iter().any(|line| line.contains(text))
     }
+}
+
+/// Surveys and checks a pipeline file: what was noted, or every refusal.
+pub async fn check(text: &str) -> std::result::Result<Vec<String>, Vec<Error>> {
+    let loaded = load(text, &Default::default()).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
+    let listener = Arc::new(Listener::default());
+    Engine::new(loaded.pipeline).observe(listener.clone()).check().await?;
+    Ok(std::mem::take(&mut *listener.0.lock().unwrap()))
 }
 
 /// Runs a pipeline file, and cancels it so long after `cancel_at` was said.

@@ -18,6 +18,8 @@ pub struct Pair {
     pub configure: String,
     /// Keys of the stage pg-switch or pg-start.
     pub last: String,
+    /// How the primary is reached.
+    pub conninfo: String,
 }
 
 impl Pair {
@@ -27,15 +29,16 @@ impl Pair {
         let standby = Server::place(&lab, "standby", major, lab.path("standby/my data")).unwrap();
         std::fs::create_dir_all(lab.path("standby")).unwrap();
         primary.fill(1).unwrap();
-        Self { lab, primary, standby, configure: String::new(), last: "timeout = \"60s\"".into() }
+        let conninfo = primary.conninfo();
+        Self { lab, primary, standby, configure: String::new(), last: "timeout = \"60s\"".into(), conninfo }
     }
 
     fn clusters(&self) -> String {
-        let (primary, standby) = (&self.primary, &self.standby);
+        let standby = &self.standby;
         format!(
             "name = \"t\"\n[clusters.primary]\nconninfo = \"{}\"\n[clusters.standby]\ndata_directory = \"{}\"\n\
              bin_directory = \"{}\"\nservice = {{ use = \"pg-ctl\" }}\n",
-            primary.conninfo(),
+            self.conninfo,
             standby.data,
             standby.programs.display()
         )
@@ -82,6 +85,21 @@ impl Pair {
         self.standby.catch_up(&self.primary, CATCH_UP).unwrap();
         assert!(self.standby.streams());
         assert_eq!(self.primary.rows().unwrap(), self.standby.rows().unwrap());
+    }
+
+    /// Changes settings of the primary and its `pg_hba.conf`, where the superuser's socket stays open.
+    pub fn reconfigure(&self, settings: &[(&str, &str)], hba: &str) {
+        for (name, value) in settings {
+            self.primary.sql(&format!("alter system set {name} = '{value}'")).unwrap();
+        }
+        let loaded = || self.primary.sql("select pg_conf_load_time()").unwrap();
+        let before = loaded();
+        std::fs::write(format!("{}/pg_hba.conf", self.primary.data), format!("local all postgres trust\n{hba}"))
+            .unwrap();
+        self.primary.sql("select pg_reload_conf()").unwrap();
+        while loaded() == before {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn slots(&self) -> Vec<String> {

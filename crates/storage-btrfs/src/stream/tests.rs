@@ -145,11 +145,12 @@ fn what_is_out_of_place_is_refused() {
 
 #[tokio::test]
 async fn a_watched_stream_ends_cleanly_only_when_it_is_whole() {
+    use reseed_core::item::Pass;
     use reseed_core::stream::{Chunks, collect};
 
     let collected = |bytes: Vec<u8>| {
         let chunks = bytes.chunks(50).map(bytes::Bytes::copy_from_slice).collect();
-        collect(super::watch(expected())(Box::new(Chunks::new(chunks))), usize::MAX)
+        collect(super::Whole(expected()).pass(Box::new(Chunks::new(chunks))), usize::MAX)
     };
     let whole = parts().concat();
     assert_eq!(collected(whole.clone()).await.unwrap(), whole);

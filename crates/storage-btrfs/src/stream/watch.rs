@@ -1,18 +1,25 @@
 //! The judge as a part of a stream.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use reseed_core::item::Watch;
+use reseed_core::item::Pass;
 use reseed_core::stream::{BoxStream, ByteStream};
 use reseed_core::{Error, Result};
 
 use super::{Broken, Expected, Verifier};
 
-/// A watch under which only the whole stream that is expected ends cleanly.
-pub fn watch(expected: Expected) -> Watch {
-    Arc::new(move |inner| Box::new(Watched { inner, verifier: Verifier::new(expected.clone()) }) as BoxStream)
+/// Under which only the whole stream that is expected ends cleanly.
+#[derive(Debug)]
+pub struct Whole(pub Expected);
+
+impl Pass for Whole {
+    fn pass(&self, stream: BoxStream) -> BoxStream {
+        Box::new(Watched { inner: stream, verifier: Verifier::new(self.0.clone()) })
+    }
+
+    fn reads(&self) -> bool {
+        true
+    }
 }
 
 struct Watched {

@@ -6,6 +6,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Bytes of standard error that are kept.
 const KEPT: usize = 16 * 1024;
 
+/// What a job says, behind its nonce and a colon, before its first command.
+pub(super) const BEGUN: &str = "begun";
+
 /// A name that no program prints by chance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Nonce(String);
@@ -23,12 +26,19 @@ impl fmt::Display for Nonce {
     }
 }
 
+enum Marker {
+    Begun,
+    Status(usize, i32),
+}
+
 /// What came by standard error: statuses of the job's commands, and what they said.
 #[derive(Debug)]
 pub(super) struct Said {
     prefix: Vec<u8>,
     line: Vec<u8>,
     kept: Vec<u8>,
+    /// Whether the job has begun.
+    pub(super) begun: bool,
     /// One for each command, `None` until it came.
     pub(super) statuses: Vec<Option<i32>>,
 }
@@ -37,7 +47,7 @@ impl Said {
     /// Nothing was said yet by a job of so many commands.
     pub(super) fn new(nonce: &Nonce, commands: usize) -> Self {
         let prefix = format!("{nonce}:").into_bytes();
-        Self { prefix, line: vec![], kept: vec![], statuses: vec![None; commands] }
+        Self { prefix, line: vec![], kept: vec![], begun: false, statuses: vec![None; commands] }
     }
 
     /// Takes what was read.
@@ -70,21 +80,24 @@ impl Said {
         let line = std::mem::take(&mut self.line);
         let found = line.windows(self.prefix.len()).position(|window| window == self.prefix);
         let marker = found.and_then(|at| Some((at, self.parse(&line[at + self.prefix.len()..])?)));
+        // What a command said last need not end its line.
+        self.keep(&line[..marker.as_ref().map_or(line.len(), |(at, _)| *at)]);
         match marker {
-            Some((at, (command, status))) => {
-                self.statuses[command] = Some(status);
-                // What a command said last need not end its line.
-                self.keep(&line[..at]);
-            }
-            None => self.keep(&line),
+            Some((_, Marker::Begun)) => self.begun = true,
+            Some((_, Marker::Status(command, status))) => self.statuses[command] = Some(status),
+            None => {}
         }
     }
 
-    /// `<command>:<status>` and the end of the line.
-    fn parse(&self, rest: &[u8]) -> Option<(usize, i32)> {
-        let (command, status) = std::str::from_utf8(rest).ok()?.trim_end().split_once(':')?;
+    /// `begun` or `<command>:<status>`, and the end of the line.
+    fn parse(&self, rest: &[u8]) -> Option<Marker> {
+        let text = std::str::from_utf8(rest).ok()?.trim_end();
+        if text == BEGUN {
+            return Some(Marker::Begun);
+        }
+        let (command, status) = text.split_once(':')?;
         let command = command.parse().ok().filter(|command| *command < self.statuses.len())?;
-        Some((command, status.parse().ok()?))
+        Some(Marker::Status(command, status.parse().ok()?))
     }
 
     fn keep(&mut self, bytes: &[u8]) {

@@ -1,5 +1,6 @@
 //! A job that runs on the other machine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,11 @@ use reseed_core::host::{Exit, Inlet, Job, Outlet, Process, ProcessHandle, StepEx
 use reseed_core::{Error, Result};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::far::{Departs, Far};
+use super::leaving::Leaving;
 use super::link::Link;
 use super::marker::{Nonce, Said};
 
@@ -17,18 +21,35 @@ use super::marker::{Nonce, Said};
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Makes a process of what was started.
-pub(super) fn take(host: &str, job: &Job, nonce: Nonce, mut child: Child<Link>) -> Result<Process> {
+pub(super) fn take(
+    far: &Arc<Far>,
+    job: &Job,
+    departs: Departs,
+    nonce: Nonce,
+    mut child: Child<Link>,
+) -> Result<Process> {
     let stdin = child.stdin().take().map(|pipe| pipe.into_owned_fd()).transpose();
     let stdout = child.stdout().take().map(|pipe| pipe.into_owned_fd()).transpose();
     let stdin = stdin?.map(pipe::Sender::from_owned_fd).transpose()?;
     let stdout = stdout?.map(pipe::Receiver::from_owned_fd).transpose()?;
     let said = Said::new(&nonce, job.steps().len());
-    let listening = tokio::spawn(listen(child.stderr().take(), said));
+    let (tell, begun) = oneshot::channel();
+    let listening = Some(tokio::spawn(listen(child.stderr().take(), said, tell)));
     let commands = job.steps().iter().map(ToString::to_string).collect();
-    let handle = Running { host: host.to_owned(), commands, child: Some(child), listening, exit: None };
+    let running = Running {
+        far: Arc::clone(far),
+        commands,
+        departs,
+        nonce,
+        child: Some(child),
+        begun: Some(begun),
+        listening,
+        departed: None,
+        exit: None,
+    };
     Ok(Process {
-        host: host.to_owned(),
-        handle: Box::new(handle),
+        host: far.name.clone(),
+        handle: Box::new(running),
         stdin: stdin.inspect(widen).map(|pipe| Box::new(pipe) as Box<dyn Inlet>),
         stdout: stdout.inspect(widen).map(|pipe| Box::new(pipe) as Box<dyn Outlet>),
     })
@@ -36,10 +57,15 @@ pub(super) fn take(host: &str, job: &Job, nonce: Nonce, mut child: Child<Link>) 
 
 /// Reads standard error to its end. A server that a command left behind may hold it open for ever,
 /// so once every status came, it is waited for only a moment.
-async fn listen(stderr: Option<ChildStderr>, mut said: Said) -> Said {
+async fn listen(stderr: Option<ChildStderr>, mut said: Said, begun: oneshot::Sender<()>) -> Said {
     let Some(mut stderr) = stderr else { return said };
     let mut buffer = [0; 4096];
+    let mut begun = Some(begun);
     loop {
+        if let Some(begun) = begun.take_if(|_| said.begun) {
+            // Only a job that was dropped wants to know.
+            let _ = begun.send(());
+        }
         let read = stderr.read(&mut buffer);
         let read = match said.complete() {
             true => tokio::time::timeout(LINGER, read).await.unwrap_or(Ok(0)),
@@ -53,10 +79,15 @@ async fn listen(stderr: Option<ChildStderr>, mut said: Said) -> Said {
 }
 
 struct Running {
-    host: String,
+    far: Arc<Far>,
     commands: Vec<String>,
+    departs: Departs,
+    nonce: Nonce,
     child: Option<Child<Link>>,
-    listening: JoinHandle<Said>,
+    begun: Option<oneshot::Receiver<()>>,
+    listening: Option<JoinHandle<Said>>,
+    /// Tells when the job, which was ended, is gone.
+    departed: Option<oneshot::Receiver<()>>,
     exit: Option<Exit>,
 }
 
@@ -67,7 +98,13 @@ impl ProcessHandle for Running {
             return Ok(exit.clone());
         }
         let ended = || Error::failed("the command was ended");
-        let said = (&mut self.listening).await.map_err(|_| ended())?;
+        if let Some(departed) = self.departed.as_mut() {
+            let _ = departed.await;
+            return Err(ended());
+        }
+        let listening = self.listening.as_mut().ok_or_else(ended)?;
+        let said = listening.await.map_err(|_| ended())?;
+        self.listening = None;
         // The channel may be closed only now: to close it earlier is to lose what is still on its way.
         let child = self.child.take().ok_or_else(ended)?;
         if !said.complete() {
@@ -79,8 +116,18 @@ impl ProcessHandle for Running {
     }
 
     fn kill(&mut self) {
-        self.child = None;
-        self.listening.abort();
+        let (Some(begun), None) = (self.begun.take(), &self.exit) else { return };
+        let (nonce, job) = (self.nonce.clone(), self.commands.join(" | "));
+        let leaving = Leaving { nonce, job, begun, child: self.child.take(), listening: self.listening.take() };
+        let Departs::AsItSays(on_drop) = self.departs else { return };
+        let (tell, departed) = oneshot::channel();
+        self.departed = Some(departed);
+        let far = Arc::clone(&self.far);
+        self.far.departing.add(async move {
+            let gone = leaving.gone(&far, on_drop).await;
+            let _ = tell.send(());
+            gone
+        });
     }
 }
 
@@ -92,14 +139,14 @@ impl Running {
         match child.wait().await {
             Ok(_) if said.statuses.iter().any(Option::is_some) => Ok(()),
             Ok(status) => {
-                let text = format!("the login shell of {} did not run `{}`", self.host, self.commands.join(" | "));
+                let text = format!("the login shell of {} did not run `{}`", self.far.name, self.commands.join(" | "));
                 let cause = format!("it ended with {status}: {}", said.text().trim());
                 Err(Error::failed(text).because(cause).hint("see whether the user's shell there takes commands"))
             }
             Err(_) if link.check().await.is_ok() => Ok(()),
             Err(_) => {
                 let text =
-                    format!("the connection to {} was lost while `{}` ran", self.host, self.commands.join(" | "));
+                    format!("the connection to {} was lost while `{}` ran", self.far.name, self.commands.join(" | "));
                 Err(Error::failed(text))
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reseed_core::codec::{Codec, Framed, frame};
 use reseed_core::host::{Command, Host, Job, open};
-use reseed_core::item::{Body, StreamItem, Wrap};
+use reseed_core::item::{Body, Pending, StreamItem, Wrap};
 use reseed_core::stage::Meters;
 use reseed_core::stream::{BoxStream, Deferred, Metered};
 use reseed_core::{Error, Result};
@@ -20,64 +20,54 @@ pub(super) fn inbound(
     means: Means,
     host: Arc<dyn Host>,
     job: Job,
-    codecs: &Codecs,
+    pending: &Pending,
     meters: &Meters,
 ) -> Result<BoxStream> {
+    let codecs = pending.codecs();
     let job = match means {
-        Means::Framed => sending(reseed, job, codecs),
-        Means::Programs => encoders(codecs)?.into_iter().fold(job, Job::then),
+        Means::Framed => sending(reseed, job, &codecs),
+        Means::Programs => encoders(&codecs)?.into_iter().fold(job, Job::then),
         Means::Plain => job,
     };
     let raw = Deferred::boxed(async move { open(host.as_ref(), &job).await });
     let raw = Metered::boxed(raw, Arc::clone(&meters.wire));
     let plain = match means {
-        Means::Framed => Framed::boxed(decode(codecs, raw)),
-        Means::Programs => decode(codecs, raw),
-        Means::Plain => raw,
+        Means::Framed => Framed::boxed(pending.undo_outer(raw)),
+        Means::Programs => pending.undo_outer(raw),
+        // No codec is done, so every pass sees what is on the wire.
+        Means::Plain => return Ok(Metered::boxed(pending.clone().passes().inner(raw), Arc::clone(&meters.stream))),
     };
-    Ok(Metered::boxed(plain, Arc::clone(&meters.stream)))
+    Ok(Metered::boxed(pending.inner(plain), Arc::clone(&meters.stream)))
 }
 
 /// From a stream here, or of a job here, to a receiver on another machine.
 pub(super) fn outbound(
     reseed: &str,
     means: Means,
-    mut stream: StreamItem,
-    codecs: &Codecs,
+    stream: StreamItem,
+    pending: &Pending,
     meters: &Meters,
 ) -> Result<StreamItem> {
-    let watch = stream.watch.take();
+    let codecs = pending.codecs();
     let plain = match stream.body {
-        // What is already in this process was counted, and looked at, when it came.
+        // What is already in this process was counted when it came.
         Body::Here(stream) => stream,
         Body::Job { host, job } => {
             let opened = Deferred::boxed(async move { open(host.as_ref(), &job).await });
-            let metered = Metered::boxed(opened, Arc::clone(&meters.stream));
-            match watch {
-                Some(watch) => watch(metered),
-                None => metered,
-            }
+            Metered::boxed(opened, Arc::clone(&meters.stream))
         }
     };
     let (raw, wrap): (BoxStream, Wrap) = match means {
-        Means::Framed => (encode(codecs, frame(plain)), receiving(reseed, codecs)),
+        Means::Framed => (pending.outer(frame(pending.inner(plain))), receiving(reseed, &codecs)),
         Means::Programs => {
-            let decoders = decoders(codecs)?;
+            let decoders = decoders(&codecs)?;
             let wrap = move |job: Job| guarded(behind(decoders.clone(), job));
-            (blocks(encode(codecs, plain)), Arc::new(wrap))
+            (blocks(pending.outer(pending.inner(plain))), Arc::new(wrap))
         }
-        Means::Plain => (blocks(plain), Arc::new(guarded)),
+        Means::Plain => (blocks(pending.clone().passes().inner(plain)), Arc::new(guarded)),
     };
-    let body = Body::Here(Metered::boxed(raw, Arc::clone(&meters.wire)));
-    Ok(StreamItem { header: stream.header, body, pending: vec![], wrap: Some(wrap), watch: None })
-}
-
-fn encode(codecs: &Codecs, stream: BoxStream) -> BoxStream {
-    codecs.iter().fold(stream, |stream, codec| codec.encode(stream))
-}
-
-fn decode(codecs: &Codecs, stream: BoxStream) -> BoxStream {
-    codecs.iter().rev().fold(stream, |stream, codec| codec.decode(stream))
+    let carried = StreamItem::here(stream.header, Metered::boxed(raw, Arc::clone(&meters.wire)));
+    Ok(StreamItem { wrap: Some(wrap), ..carried })
 }
 
 /// `reseed wire send` around the sender's job.

@@ -78,3 +78,11 @@ pub fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
+
+/// The program that stands for `reseed` on the far side.
+pub fn wire_program() -> String {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().and_then(|deps| deps.parent()).unwrap().join("examples/wire");
+    assert!(program.exists(), "build it first: cargo build -p reseed-transport-ssh --examples");
+    program.to_str().unwrap().to_owned()
+}

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::Configure;
 use crate::cluster::Cluster;
+use crate::session::Conninfo;
 use crate::target::conf::{Value, is_name};
 use crate::target::places::Wishes;
 
@@ -62,6 +63,11 @@ pub(crate) struct ConfigureConfig {
     /// failover. Its server must be down. Default: false.
     #[serde(default)]
     allow_primary: bool,
+    /// Whether the standby may lie on a storage that overwrites in place although the primary runs with
+    /// `full_page_writes = off`: if its machine crashes, pages may be torn, and it must be seeded anew.
+    /// Default: false.
+    #[serde(default)]
+    allow_torn_pages: bool,
 }
 
 register_stage!(ConfigureConfig);
@@ -114,6 +120,7 @@ impl ConfigureConfig {
             primary_slot: self.primary_slot.map(Located::into_inner),
             config_file: self.config_file.map(Located::into_inner),
             allow_primary: self.allow_primary,
+            allow_torn_pages: self.allow_torn_pages,
         }
     }
 
@@ -126,6 +133,7 @@ impl ConfigureConfig {
         for path in [&self.wal_directory, &self.config_file].into_iter().flatten().filter(|path| !absolute(path)) {
             problems.push(Problem::at(path.span(), "this must be an absolute path"));
         }
+        problems.extend(self.primary_conninfo.iter().filter_map(of_conninfo));
         let slot_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         for slot in self.primary_slot.iter().filter(|slot| slot.is_empty() || !slot.chars().all(slot_letter)) {
             problems.push(Problem::at(slot.span(), "a slot's name is made of a-z, 0-9 and `_`"));
@@ -159,6 +167,12 @@ fn of_setting(name: &str, value: &Located<Value>) -> Option<Problem> {
     }
     let places = ["data_directory", "config_file"];
     places.contains(&lower.as_str()).then(|| problem(format!("`{name}` can't be set in a standby's own settings")))
+}
+
+/// What is wrong with a connection string for libpq, which may have more keywords than reseed knows.
+fn of_conninfo(text: &Located<String>) -> Option<Problem> {
+    let error = Conninfo::parse(text).err()?;
+    Some(Problem::at(text.span(), error.chain()).hint(error.hint_text().unwrap_or_default()))
 }
 
 /// What is wrong with the name of a file to keep.

@@ -1,0 +1,106 @@
+//! The contracts in the docs of the traits, as functions that authors of stages, hosts and undos call
+//! in their tests. They panic with what is not held.
+//!
+//! It is there with the feature `testkit`, which belongs into `[dev-dependencies]`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! reseed-core = { version = "…", features = ["testkit"] }
+//! ```
+//!
+//! ```
+//! use reseed_core::testkit::{FilterContract, stage};
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let throttle = stage("use = \"throttle\"\nrate = \"1GiB/s\"");
+//! FilterContract::new(throttle, b"some bytes").holds().await;
+//! # });
+//! ```
+
+mod filter;
+mod host;
+mod probe;
+mod undo;
+mod unwind;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub use filter::FilterContract;
+pub use host::{arguments_arrive_as_they_are, bytes_arrive_as_they_are, dropped_processes_end};
+pub use host::{every_exit_status_is_told, holds_as_a_host, reconnects};
+pub use probe::{Probe, endless};
+pub use undo::holds_as_an_undo;
+pub use unwind::{FAULTS, Fault, unwinds};
+
+use crate::engine::Pipeline;
+use crate::event::Blind;
+use crate::item::{SnapshotPart, StreamHeader, StreamItem};
+use crate::report::RunReport;
+use crate::stage::{Board, CheckCx, Meters, Run, Stage, StageCx};
+use crate::stream::BoxStream;
+use crate::undo::UndoStack;
+use crate::{Format, run_id};
+
+/// How long is waited for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The stage that a `[[stage]]` table with this text gives.
+///
+/// # Panics
+/// With every problem of the table.
+pub fn stage(table: &str) -> Arc<dyn Stage> {
+    crate::config::stage(table).unwrap_or_else(|problems| panic!("{table}\n{problems:#?}"))
+}
+
+/// What a stage is given that is the only one of a run which nobody watches.
+pub fn context(stage: Arc<dyn Stage>) -> StageCx {
+    let pipeline = Pipeline::new("testkit", vec![stage]);
+    let id = run_id();
+    let run = Run {
+        report: Mutex::new(RunReport::new(&id, pipeline.name())),
+        id,
+        pipeline: pipeline.name().to_owned(),
+        stages: pipeline.stages().to_vec(),
+        board: Board::default(),
+        meters: Meters::default(),
+        observer: Arc::new(Blind),
+        cancel: Default::default(),
+        undo: UndoStack::default(),
+        chores: Mutex::default(),
+    };
+    StageCx(CheckCx { run: Arc::new(run), index: 0 })
+}
+
+/// A full stream of a dataset that nobody has.
+pub fn header() -> StreamHeader {
+    let part = SnapshotPart {
+        dataset: "testkit".to_owned(),
+        mountpoint: "/testkit".to_owned(),
+        snapshot: "reseed-testkit".to_owned(),
+        guid: "0123456789abcdef".to_owned(),
+        main: true,
+    };
+    let format = Format::new("testkit");
+    StreamHeader { part, from_guid: None, format, encodings: vec![], estimate: None, left_out: vec![] }
+}
+
+/// These bytes as a stream in this process.
+pub fn item(stream: BoxStream) -> StreamItem {
+    StreamItem::here(header(), stream)
+}
+
+/// Waits until something holds that happens elsewhere; says whether it came to that.
+async fn comes_true(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if holds().await {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
