@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use reseed_lab::{Storage, Tool};
+use reseed_lab::{Storage, Tool, User};
 use reseed_tests::{binary, ready_for};
 use tempfile::TempDir;
 
@@ -41,12 +41,14 @@ fn seeds_and_resets_and_cleans_up(storage: Storage, backend: &str) {
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["backend"], backend);
     assert_eq!((&told["seed"]["outcome"], &told["seed"]["full"]), (&"done".into(), &true.into()), "{told}");
+    // An incremental base backup needs PostgreSQL 17, which the tests fetch.
     assert_eq!((&told["reset"]["outcome"], &told["reset"]["full"]), (&"done".into(), &false.into()), "{told}");
     assert!(told["reset"]["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told}");
     assert!(told["rows_primary"].as_u64().is_some_and(|rows| rows > 0));
     assert_eq!(told["rows_primary"], told["rows_standby"]);
     assert_eq!(told["streaming"], true);
-    assert!(talk.contains(&format!("{backend}-receive")), "the steps are shown: {talk}");
+    let receive = if backend == "basebackup" { "dir-receive".to_owned() } else { format!("{backend}-receive") };
+    assert!(talk.contains(&receive), "the steps are shown: {talk}");
     assert_eq!(leftovers(&home), before);
 }
 
@@ -115,4 +117,26 @@ macro_rules! demos {
 demos! {
     zfs: Storage::Zfs, "zfs";
     btrfs: Storage::Btrfs, "btrfs";
+    basebackup: Storage::Directories, "basebackup";
+}
+
+#[test]
+fn without_root_the_demo_picks_what_needs_none_and_says_so() {
+    if !ready_for(Storage::Directories) {
+        return;
+    }
+    let home = home();
+    let user = User::named("postgres").unwrap();
+    let program = home.path().join("reseed");
+    std::fs::copy(binary(), &program).unwrap();
+    let before = leftovers(&home);
+    let demo = Tool::new(program).as_user(&user).args(["demo", "--json", "--size", "32M"]);
+    let output = demo.env("TMPDIR", home.path().to_string_lossy()).env("HOME", "/nowhere").output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    assert!(talk.contains("backend basebackup: the best without root"), "{talk}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["backend"], &told["streaming"]), (&"basebackup".into(), &true.into()), "{told}");
+    assert_eq!(told["rows_primary"], told["rows_standby"]);
+    assert_eq!(leftovers(&home), before);
 }

@@ -63,7 +63,7 @@ async fn survives_the_death_of(storage: Storage, words: &'static str) {
     }
     let switches: &[Switch] = match storage {
         Storage::Zfs => &[Switch::Clone, Switch::InPlace],
-        Storage::Btrfs => &[Switch::Clone],
+        Storage::Btrfs | Storage::Directories => &[Switch::Clone],
     };
     for switch in switches {
         let (mut scene, recipe) = scene(storage, *switch).await;

@@ -5,7 +5,7 @@ mod size;
 mod tell;
 
 use clap::ValueEnum;
-use reseed_lab::{LabError, Storage, is_root, missing_parts};
+use reseed_lab::{LabError, Part, Storage, is_root, missing_parts};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::on_runtime;
@@ -41,20 +41,36 @@ pub enum Backend {
     Zfs,
     /// btrfs on loop devices.
     Btrfs,
+    /// PostgreSQL's own base backup into plain directories: without root and without SSH.
+    Basebackup,
 }
 
 impl Backend {
-    /// The storage that is shown. ZFS comes first, since it snapshots several datasets in one act.
-    fn storage(self) -> Storage {
+    /// The storage that is shown, and why it is this one. ZFS comes first, since it snapshots several
+    /// datasets in one act; the base backup comes last, since a full one reads everything.
+    fn storage(self) -> (Storage, String) {
         match self {
-            Self::Zfs => Storage::Zfs,
-            Self::Btrfs => Storage::Btrfs,
-            Self::Auto => {
-                let all = [Storage::Zfs, Storage::Btrfs];
-                all.into_iter().find(|storage| missing_parts(*storage).is_empty()).unwrap_or_default()
-            }
+            Self::Zfs => (Storage::Zfs, "asked for".to_owned()),
+            Self::Btrfs => (Storage::Btrfs, "asked for".to_owned()),
+            Self::Basebackup => (Storage::Directories, "asked for".to_owned()),
+            Self::Auto if !is_root() => (Storage::Directories, "the best without root".to_owned()),
+            Self::Auto => best(missing_parts),
         }
     }
+}
+
+/// The best storage that has all its parts, and what those before it lack.
+fn best(missing: impl Fn(Storage) -> Vec<Part>) -> (Storage, String) {
+    let mut lacking = vec![];
+    for storage in [Storage::Zfs, Storage::Btrfs] {
+        let parts: Vec<_> = missing(storage).iter().map(|part| part.what).collect();
+        if parts.is_empty() {
+            let why = if lacking.is_empty() { "this machine has it".to_owned() } else { lacking.join("; ") };
+            return (storage, why);
+        }
+        lacking.push(format!("no {}, for lack of {}", storage.name(), parts.join(", ")));
+    }
+    (Storage::Directories, lacking.join("; "))
 }
 
 /// The name by which a storage is asked for.
@@ -62,6 +78,7 @@ fn backend_name(storage: Storage) -> &'static str {
     match storage {
         Storage::Zfs => "zfs",
         Storage::Btrfs => "btrfs",
+        Storage::Directories => "basebackup",
     }
 }
 
@@ -75,10 +92,11 @@ struct Cancel {
 /// Plays the demo and gives the exit code. Whatever happens, what it made is removed at the end,
 /// unless it is to be kept: first what the run itself takes back, then servers and pools.
 pub fn run(args: &DemoArgs) -> u8 {
-    let storage = args.backend.storage();
+    let (storage, why) = args.backend.storage();
     if let Some(code) = refuse(storage) {
         return code;
     }
+    out::talk(&format!("backend {}: {why}", backend_name(storage)));
     on_runtime(async {
         let cancel = Cancel::default();
         let signals = match Signals::catch() {
@@ -107,8 +125,11 @@ fn refuse(storage: Storage) -> Option<u8> {
         out::error(&format!("missing on this machine: {}", names.join(", ")), Some(&hint));
         return Some(exit::REFUSED);
     }
-    if !is_root() {
-        out::error("pools and servers of other users are root's business", Some("sudo reseed demo"));
+    if storage != Storage::Directories && !is_root() {
+        out::error(
+            "pools and servers of other users are root's business",
+            Some("sudo reseed demo, or without root: reseed demo --backend basebackup"),
+        );
         return Some(exit::REFUSED);
     }
     None
@@ -138,4 +159,24 @@ fn told(stop: Stop) -> u8 {
 fn lab_failed(error: &LabError) -> u8 {
     out::error(&error.to_string(), error.hint());
     exit::FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_that_has_its_parts_is_shown_and_what_the_others_lack_is_told() {
+        let lacking = |storages: &'static [Storage]| {
+            move |storage: Storage| match storages.contains(&storage) {
+                true => vec![Part { what: "a program", package: "x" }],
+                false => vec![],
+            }
+        };
+        assert_eq!(best(lacking(&[])), (Storage::Zfs, "this machine has it".to_owned()));
+        assert_eq!(best(lacking(&[Storage::Zfs])), (Storage::Btrfs, "no ZFS, for lack of a program".to_owned()));
+        let (last, why) = best(lacking(&[Storage::Zfs, Storage::Btrfs]));
+        assert_eq!(last, Storage::Directories);
+        assert!(why.contains("no ZFS") && why.contains("no btrfs"), "{why}");
+    }
 }

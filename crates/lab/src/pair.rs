@@ -64,8 +64,8 @@ pub struct Pair {
     pub a: Pool,
     /// The standby's pool.
     pub b: Pool,
-    /// The way from one to the other.
-    pub sshd: Sshd,
+    /// The way from one to the other, for storages whose snapshots are sent.
+    pub sshd: Option<Sshd>,
     /// What all of it lies in; goes last.
     pub lab: Lab,
 }
@@ -80,7 +80,10 @@ impl Pair {
         let pool = |letter| options.storage.pool(&lab, letter, options.pool_bytes);
         let (a, b) = (pool("a")?, pool("b")?);
         let (primary, standby) = Self::servers(&lab, options, &a, &b)?;
-        let sshd = Sshd::in_lab(&lab, &options.far_path)?;
+        let sshd = match options.storage {
+            Storage::Directories => None,
+            Storage::Zfs | Storage::Btrfs => Some(Sshd::in_lab(&lab, &options.far_path)?),
+        };
         Ok(Self { storage: options.storage, spread: options.spread, primary, standby, a, b, sshd, lab })
     }
 
@@ -89,7 +92,11 @@ impl Pair {
         let names = if apart { &["pgsql", "wal", "space"][..] } else { &["pgsql"] };
         for name in names {
             a.create(name, &["recordsize=16k"])?;
-            User::named("postgres")?.own(Path::new(&a.path(name)))?;
+            User::of_servers()?.own(Path::new(&a.path(name)))?;
+        }
+        if options.storage == Storage::Directories {
+            b.create("pgsql", &[])?;
+            User::of_servers()?.own(Path::new(&b.path("pgsql")))?;
         }
         let primary = PrimaryOptions {
             wal_directory: apart.then(|| a.path("wal/pg_wal")),

@@ -12,6 +12,7 @@ pub struct Part {
     pub package: &'static str,
 }
 
+/// What every storage needs that is sent by one machine to another.
 const PROGRAMS: [(&str, &str); 5] = [
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
@@ -21,17 +22,18 @@ const PROGRAMS: [(&str, &str); 5] = [
 ];
 
 /// Programs of one storage.
-fn programs(storage: Storage) -> &'static [(&'static str, &'static str)] {
-    match storage {
+fn programs(storage: Storage) -> Vec<(&'static str, &'static str)> {
+    let own: &[_] = match storage {
         Storage::Zfs => &[("zpool", "zfs-fuse")],
         Storage::Btrfs => &[("btrfs", "btrfs-progs"), ("mkfs.btrfs", "btrfs-progs")],
-    }
+        Storage::Directories => return vec![("tar", "tar")],
+    };
+    own.iter().copied().chain(PROGRAMS).collect()
 }
 
-/// Everything that is missing here for a lab with this storage, SSH and PostgreSQL.
+/// Everything that is missing here for a lab with this storage and PostgreSQL.
 pub fn missing_parts(storage: Storage) -> Vec<Part> {
-    let needed = programs(storage).iter().copied().chain(PROGRAMS);
-    let absent = needed.filter(|(program, _)| which(program).is_none());
+    let absent = programs(storage).into_iter().filter(|(program, _)| which(program).is_none());
     let mut missing: Vec<_> = absent.map(|(what, package)| Part { what, package }).collect();
     if Major::newest().is_err() {
         missing.push(Part { what: "PostgreSQL", package: "postgresql" });

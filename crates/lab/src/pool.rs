@@ -4,7 +4,7 @@ use std::path::Path;
 
 use reseed_core::host::shell_quote;
 
-use crate::process::Tool;
+use crate::process::{Tool, make_directory};
 use crate::{Btrfs, Lab, LabError, Result, Zfs};
 
 /// A storage that a pair can lie on. What differs between storages is one arm for each in this file
@@ -16,6 +16,8 @@ pub enum Storage {
     Zfs,
     /// btrfs on a loop device.
     Btrfs,
+    /// Plain directories, for PostgreSQL's own base backup. Needs no root.
+    Directories,
 }
 
 /// Ends every process whose working directory lies in the lab: servers, whoever started them.
@@ -41,6 +43,7 @@ impl Storage {
         match self {
             Self::Zfs => Zfs::in_lab(lab)?.pool(lab, letter, bytes),
             Self::Btrfs => Btrfs::pool(lab, letter, bytes),
+            Self::Directories => directories(lab, letter),
         }
     }
 
@@ -49,6 +52,7 @@ impl Storage {
         match self {
             Self::Zfs => "ZFS",
             Self::Btrfs => "btrfs",
+            Self::Directories => "plain directories",
         }
     }
 }
@@ -78,6 +82,7 @@ impl Pool {
             Storage::Btrfs => {
                 Tool::new("btrfs").args(["subvolume", "create"]).arg(&dataset).run()?;
             }
+            Storage::Directories => make_directory(Path::new(&dataset))?,
         }
         Ok(dataset)
     }
@@ -99,8 +104,21 @@ impl Pool {
                 Ok(all)
             }
             Storage::Btrfs => Btrfs::inventory(self),
+            Storage::Directories => {
+                let find = Tool::new("find").arg(&self.mountpoint).args(["-maxdepth", "3", "-mindepth", "1"]);
+                Ok(find.args(["-printf", "%p\t%y\n"]).run()?.lines().map(str::to_owned).collect())
+            }
         }
     }
+}
+
+/// A directory that stands for a file system; it goes with the lab.
+fn directories(lab: &Lab, letter: &str) -> Result<Pool> {
+    let directory = lab.directory().join(letter);
+    make_directory(&directory)?;
+    sweep(lab)?;
+    let mountpoint = text(&directory);
+    Ok(Pool { storage: Storage::Directories, name: mountpoint.clone(), mountpoint })
 }
 
 /// Has the guard end every process that works in the lab, before what was added earlier.

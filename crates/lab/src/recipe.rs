@@ -69,7 +69,7 @@ impl Pair {
     /// The pipeline file that brings this pair's standby to a fresh snapshot of its primary.
     pub fn pipeline(&self, recipe: &Recipe) -> String {
         let mut text = format!("name = \"{}\"\n\n", recipe.name);
-        let (far_primary, far_standby) = recipe.hosts();
+        let (far_primary, far_standby) = if self.sshd.is_some() { recipe.hosts() } else { (false, false) };
         for (name, far) in [("primary", far_primary), ("standby", far_standby)] {
             text.push_str(&if far { self.far_host(name) } else { String::new() });
         }
@@ -83,10 +83,11 @@ impl Pair {
     }
 
     fn far_host(&self, name: &str) -> String {
+        let Some(sshd) = &self.sshd else { return String::new() };
         format!(
             "[hosts.{name}]\nuse = \"ssh\"\naddress = \"root@127.0.0.1\"\nport = {}\nidentity_file = \"{}\"\n\
              known_hosts = \"{}\"\n\n",
-            self.sshd.port, self.sshd.identity_file, self.sshd.known_hosts
+            sshd.port, sshd.identity_file, sshd.known_hosts
         )
     }
 
@@ -100,15 +101,19 @@ impl Pair {
             self.standby.sockets,
             self.places()
         );
-        let (snapshot, send) = self.sending();
-        let mut stages = vec![
-            ("pg-quiesce", cluster("primary")),
-            (snapshot, on("primary", far_primary)),
-            ("pg-release", String::new()),
-            (send, String::new()),
-        ];
-        stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
-        stages.push(("ssh-transfer", String::new()));
+        let mut stages = match self.sending() {
+            Some((snapshot, send)) => vec![
+                ("pg-quiesce", cluster("primary")),
+                (snapshot, on("primary", far_primary)),
+                ("pg-release", String::new()),
+                (send, String::new()),
+            ],
+            None => vec![("pg-basebackup", format!("{}standby = \"standby\"\n", cluster("primary")))],
+        };
+        if self.sshd.is_some() {
+            stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
+            stages.push(("ssh-transfer", String::new()));
+        }
         stages.extend(self.receiving(recipe.switch, &on("standby", far_standby)));
         stages.push(("pg-configure", settings));
         if recipe.switch == Switch::InPlace {
@@ -120,11 +125,12 @@ impl Pair {
         stages
     }
 
-    /// Names of the stages that take and send snapshots.
-    fn sending(&self) -> (&'static str, &'static str) {
+    /// Names of the stages that take and send snapshots, where the storage has any.
+    fn sending(&self) -> Option<(&'static str, &'static str)> {
         match self.storage {
-            Storage::Zfs => ("zfs-snapshot", "zfs-send"),
-            Storage::Btrfs => ("btrfs-snapshot", "btrfs-send"),
+            Storage::Zfs => Some(("zfs-snapshot", "zfs-send")),
+            Storage::Btrfs => Some(("btrfs-snapshot", "btrfs-send")),
+            Storage::Directories => None,
         }
     }
 
@@ -141,6 +147,10 @@ impl Pair {
             }
             (Storage::Btrfs, _) => {
                 vec![("btrfs-receive", format!("{on}into = \"{into}\"\n")), ("btrfs-clone", String::new())]
+            }
+            (Storage::Directories, _) => {
+                let store = format!("{}.reseed", self.standby.data);
+                vec![("dir-receive", format!("cluster = \"standby\"\ninto = \"{store}\"\n"))]
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use reseed_core::config;
 use reseed_core::engine::Engine;
 use reseed_core::report::{Outcome, RunReport};
-use reseed_lab::{LabError, Load, Major, Pair, PairOptions, Recipe, Server, Storage};
+use reseed_lab::{LabError, Load, Major, Pair, PairOptions, Recipe, Server, Storage, installed_majors};
 use tokio::task::block_in_place;
 
 use super::tell::{self, Findings};
@@ -47,10 +47,11 @@ impl From<LabError> for Stop {
 /// Plays both acts and tells what came of them.
 pub(super) async fn play(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<(), Stop> {
     let what = match storage {
-        Storage::Zfs => "two ZFS pools",
-        Storage::Btrfs => "two btrfs file systems",
+        Storage::Zfs => "two ZFS pools in files, an sshd on loopback",
+        Storage::Btrfs => "two btrfs file systems in files, an sshd on loopback",
+        Storage::Directories => "two directories",
     };
-    out::talk(&format!("setting the stage: {what} in files, an sshd on loopback, a primary with data"));
+    out::talk(&format!("setting the stage: {what}, a primary with data"));
     let pair = block_in_place(|| set_up(args, storage, cancel));
     let pair = pair?;
     let pipeline = pair.pipeline(&Recipe { name: "demo".to_owned(), ..Recipe::default() });
@@ -67,8 +68,13 @@ pub(super) async fn play(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> 
 
 fn set_up(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<Pair, Stop> {
     let scale = u32::try_from(args.size.0 / SCALE).unwrap_or(u32::MAX).max(1);
-    let options =
-        PairOptions { storage, scale, pool_bytes: args.size.0 * 6 + (2 << 30), ..PairOptions::small(Major::newest()?) };
+    // From 17 on a base backup can be an increment.
+    let incremental = (storage == Storage::Directories).then(|| installed_majors().pop_last()).flatten();
+    let incremental = incremental.map(|(_, major)| major).filter(|major| major.number >= 17);
+    let settings = if incremental.is_some() { vec!["summarize_wal = on".to_owned()] } else { vec![] };
+    let major = incremental.map_or_else(Major::newest, Ok)?;
+    let pool_bytes = args.size.0 * 6 + (2 << 30);
+    let options = PairOptions { storage, scale, pool_bytes, settings, ..PairOptions::small(major) };
     let pair = Pair::new(&options);
     // Whatever failed, a cancel is the reason: the terminal sends Ctrl-C to whatever runs there.
     if cancel.first.is_cancelled() {
