@@ -1,7 +1,9 @@
 //! Whole runs on real btrfs: two file systems on loop devices, an sshd on loopback, PostgreSQL under
 //! load throughout.
 
-use reseed_lab::{FarPath, Major, PairOptions, Recipe, Seat, Spread, Sshd, Storage, Tool};
+use std::os::unix::fs::PermissionsExt;
+
+use reseed_lab::{FarPath, Lab, Major, PairOptions, Recipe, Seat, Spread, Sshd, Storage, Tool, User};
 use reseed_tests::ready_for;
 use reseed_tests::run::Trial;
 use reseed_tests::scene::Scene;
@@ -104,6 +106,33 @@ async fn the_wire_takes_what_the_far_side_has() {
         let ended = scene.succeed(&Recipe::default()).await;
         let compressed = ended.report.wire_bytes < ended.report.stream_bytes;
         assert_eq!(compressed, name != "plain", "{name}: {:?}", ended.report);
+    }
+}
+
+/// Lets a user become root without a password, until the end of the lab.
+fn may_become_root(lab: &Lab, user: &str) {
+    let rule = format!("/etc/sudoers.d/reseed-lab-{}", std::process::id());
+    lab.guard().add(&format!("rm -f {rule}")).unwrap();
+    std::fs::write(&rule, format!("{user} ALL=(root) NOPASSWD: ALL\n")).unwrap();
+    std::fs::set_permissions(&rule, std::fs::Permissions::from_mode(0o440)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_user_becomes_root_by_sudo_on_the_other_machine() {
+    let Some(options) = options() else { return };
+    let mut scene = Scene::with(&options);
+    scene.sshd = Some(Sshd::of_user(&scene.lab, &User::named("postgres").unwrap()).unwrap());
+    let recipe = Recipe { seat: Seat::Third, ..Recipe::default() };
+    let plain = scene.pipeline(&recipe).replace("root@127.0.0.1", "postgres@127.0.0.1");
+    let before = State::of(&scene);
+    let refused = Trial::of(&plain).run().await.report;
+    assert_eq!(refused.exit_code(), 3, "{refused:?}");
+    assert!(refused.hint.as_ref().is_some_and(|hint| hint.contains("become = \"sudo\"")), "{refused:?}");
+    assert_eq!(State::of(&scene), before);
+    may_become_root(&scene.lab, "postgres");
+    let raised = plain.replace("use = \"ssh\"", "use = \"ssh\"\nbecome = \"sudo\"");
+    for _ in 0..2 {
+        scene.succeed_file(&raised).await;
     }
 }
 

@@ -17,9 +17,8 @@ const FUSE_LOCK: &str = "/run/reseed-lab-zfs-fuse.lock";
 /// A pool is destroyed again and again until it is gone: what ran on it may still be dying.
 const DESTROY: &str = r#"i=0; while zpool list "$1" >/dev/null 2>&1 && [ $i -lt 100 ]; do zpool destroy -f "$1" 2>/dev/null || sleep 0.2; i=$((i+1)); done"#;
 
-/// Ends zfs-fuse if a lab started it and no pool is left.
-const STOP_FUSE: &str =
-    r#"[ -s "$1" ] && [ -z "$(zpool list -H -o name 2>/dev/null)" ] && kill "$(cat "$1")" && rm -f "$1""#;
+/// Ends zfs-fuse if a lab started it and no pool is left; never a process that got its number later.
+const STOP_FUSE: &str = r#"[ -s "$1" ] && l=$(zpool list -H -o name 2>/dev/null) && [ -z "$l" ] && p=$(cat "$1") && [ "$(cat "/proc/$p/comm")" = zfs-fuse ] && kill "$p" && rm -f "$1""#;
 
 /// Starts zfs-fuse if nothing answers. A pid file of one that was killed would keep it from starting.
 const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { rm -f "$1"; mkdir -p /run/lock /run/zfs; exec zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1; }"#;
