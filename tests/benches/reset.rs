@@ -179,11 +179,12 @@ impl Script {
         let place = pair.b.path("script-live");
         let standby = Server::place(&pair.lab, "script", &pair.primary.major, format!("{place}/data"))?;
         let copies = pair.b.create("script", &["mountpoint=none"])?;
+        let sshd = pair.sshd.as_ref().ok_or("the bench goes over SSH")?;
         let ssh = format!(
             "ssh -p {} -i {} -o UserKnownHostsFile={} -o BatchMode=yes -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={}/%C root@127.0.0.1",
-            pair.sshd.port,
-            pair.sshd.identity_file,
-            pair.sshd.known_hosts,
+            sshd.port,
+            sshd.identity_file,
+            sshd.known_hosts,
             pair.lab.directory().display()
         );
         let reach = |server: &Server| format!("-h {} -p {} -U postgres postgres", server.sockets, server.port);

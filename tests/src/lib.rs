@@ -10,18 +10,24 @@ pub mod watch;
 
 // Linked for their plugins alone: without these lines nothing of them would register.
 use reseed_pg as _;
+use reseed_storage_btrfs as _;
 use reseed_storage_dir as _;
 use reseed_storage_zfs as _;
 use reseed_transport_ssh as _;
 
 use std::path::PathBuf;
 
-use reseed_lab::{Major, is_root, missing_parts};
+use reseed_lab::{Major, Storage, is_root, missing_parts};
 
 /// Whether this machine has all parts. Where it has not, the test says `skipped: why` and returns;
 /// in CI, where nothing may be skipped, it fails.
 pub fn ready() -> bool {
-    let missing = missing_parts();
+    ready_for(Storage::Zfs)
+}
+
+/// As [`ready`], for another storage.
+pub fn ready_for(storage: Storage) -> bool {
+    let missing = missing_parts(storage);
     let names: Vec<_> = missing.iter().map(|part| part.what).collect();
     match names.is_empty() && is_root() {
         true => true,

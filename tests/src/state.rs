@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use reseed_lab::{Pair, Pool, Tool};
+use reseed_lab::{Pair, Pool};
 
 /// What there is on both sides of a pair, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Datasets with mount point, whether mounted and whether read-only; snapshots with their holds.
+    /// Datasets or subvolumes, snapshots, and what is to stay as it is with them.
     pub storage: BTreeSet<String>,
     /// Replication slots of the primary.
     pub slots: BTreeSet<String>,
@@ -19,7 +19,7 @@ impl State {
     /// What there is now.
     pub fn of(pair: &Pair) -> Self {
         Self {
-            storage: [&pair.a, &pair.b].into_iter().flat_map(storage).collect(),
+            storage: [&pair.a, &pair.b].into_iter().flat_map(|pool| pool.inventory().unwrap()).collect(),
             slots: lines(&pair.primary.sql("select slot_name from pg_replication_slots").unwrap()),
             sessions: lines(&pair.primary.sql(SESSIONS).unwrap()),
         }
@@ -54,16 +54,6 @@ impl State {
 
 const SESSIONS: &str = "select pid || ' ' || coalesce(query, '') from pg_stat_activity \
                         where usename = 'replicator' and backend_type = 'client backend'";
-
-fn storage(pool: &Pool) -> Vec<String> {
-    let list = |kind: &str, columns: &str| {
-        let list = Tool::new("zfs").args(["list", "-H", "-r", "-t", kind, "-o", columns]).arg(&pool.name);
-        list.run().unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut all = list("filesystem", "name,mountpoint,mounted,readonly");
-    all.extend(list("snapshot", "name,userrefs"));
-    all
-}
 
 fn lines(text: &str) -> BTreeSet<String> {
     text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()

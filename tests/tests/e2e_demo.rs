@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use reseed_lab::Tool;
-use reseed_tests::{binary, ready};
+use reseed_lab::{Storage, Tool, User};
+use reseed_tests::{binary, ready_for};
 use tempfile::TempDir;
 
 /// A place for the files of a demo that other tests do not share. Servers run as another user: it may write there.
@@ -15,43 +15,45 @@ fn home() -> TempDir {
     home
 }
 
-/// Pools of this machine and what lies in the demo's place: the demo must leave neither.
+/// Pools of this machine, and what is mounted or lies in the demo's place: the demo must leave none.
 fn leftovers(home: &TempDir) -> BTreeSet<String> {
     let pools = Tool::new("zpool").args(["list", "-H", "-o", "name"]).run().unwrap_or_default();
     let labs = std::fs::read_dir(home.path()).unwrap().flatten();
     let labs = labs.map(|entry| entry.file_name().to_string_lossy().into_owned());
     // The socket of an SSH connection may outlive a kill; servers, pools and data must not.
     let labs = labs.filter(|name| name.starts_with("reseed-lab-"));
-    pools.lines().map(str::to_owned).chain(labs).collect()
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(&*home.path().to_string_lossy()));
+    pools.lines().chain(mounts).map(str::to_owned).chain(labs).collect()
 }
 
-#[test]
-fn the_demo_seeds_and_resets_and_cleans_up() {
-    if !ready() {
+fn seeds_and_resets_and_cleans_up(storage: Storage, backend: &str) {
+    if !ready_for(storage) {
         return;
     }
     let home = home();
     let directory = home.path().to_string_lossy().into_owned();
     let before = leftovers(&home);
-    let demo = Tool::new(binary()).args(["demo", "--backend", "zfs", "--json", "--size", "64M"]);
+    let demo = Tool::new(binary()).args(["demo", "--backend", backend, "--json", "--size", "64M"]);
     let output = demo.env("TMPDIR", directory).output().unwrap();
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["backend"], "zfs");
+    assert_eq!(told["backend"], backend);
     assert_eq!((&told["seed"]["outcome"], &told["seed"]["full"]), (&"done".into(), &true.into()), "{told}");
+    // An incremental base backup needs PostgreSQL 17, which the tests fetch.
     assert_eq!((&told["reset"]["outcome"], &told["reset"]["full"]), (&"done".into(), &false.into()), "{told}");
     assert!(told["reset"]["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told}");
     assert!(told["rows_primary"].as_u64().is_some_and(|rows| rows > 0));
     assert_eq!(told["rows_primary"], told["rows_standby"]);
     assert_eq!(told["streaming"], true);
-    assert!(talk.contains("zfs-receive"), "the steps are shown: {talk}");
+    let receive = if backend == "basebackup" { "dir-receive".to_owned() } else { format!("{backend}-receive") };
+    assert!(talk.contains(&receive), "the steps are shown: {talk}");
     assert_eq!(leftovers(&home), before);
 }
 
-#[test]
-fn an_interrupted_demo_cleans_up() {
-    if !ready() {
+fn cleans_up_when_interrupted(storage: Storage, backend: &str) {
+    if !ready_for(storage) {
         return;
     }
     let home = home();
@@ -60,7 +62,11 @@ fn an_interrupted_demo_cleans_up() {
     // Early (while it sets the stage), in the midst of a run, and late.
     for seconds in ["1", "4", "7"] {
         let timeout = Tool::new("timeout").args(["--signal", "TERM", seconds]).env("TMPDIR", &directory);
-        let output = timeout.arg(binary().to_string_lossy()).args(["demo", "--size", "64M"]).output().unwrap();
+        let output = timeout
+            .arg(binary().to_string_lossy())
+            .args(["demo", "--backend", backend, "--size", "64M"])
+            .output()
+            .unwrap();
         let talk = String::from_utf8_lossy(&output.stderr);
         // 124 is what `timeout` says whatever its child says; a demo that was done sooner is fine too.
         assert!(matches!(output.status.code(), Some(124 | 0)), "{:?}: {talk}", output.status);
@@ -69,19 +75,68 @@ fn an_interrupted_demo_cleans_up() {
     }
 }
 
-#[test]
-fn a_killed_demo_cleans_up_too() {
-    if !ready() {
+fn cleans_up_when_killed(storage: Storage, backend: &str) {
+    if !ready_for(storage) {
         return;
     }
     let home = home();
     let directory = home.path().to_string_lossy().into_owned();
     let before = leftovers(&home);
     let timeout = Tool::new("timeout").args(["--signal", "KILL", "5"]).env("TMPDIR", directory);
-    timeout.arg(binary().to_string_lossy()).args(["demo", "--size", "64M"]).output().unwrap();
+    timeout.arg(binary().to_string_lossy()).args(["demo", "--backend", backend, "--size", "64M"]).output().unwrap();
     let begun = std::time::Instant::now();
     while leftovers(&home) != before {
         assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", leftovers(&home));
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+}
+
+macro_rules! demos {
+    ($($module:ident: $storage:expr, $backend:expr;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn the_demo_seeds_and_resets_and_cleans_up() {
+                seeds_and_resets_and_cleans_up($storage, $backend);
+            }
+
+            #[test]
+            fn an_interrupted_demo_cleans_up() {
+                cleans_up_when_interrupted($storage, $backend);
+            }
+
+            #[test]
+            fn a_killed_demo_cleans_up_too() {
+                cleans_up_when_killed($storage, $backend);
+            }
+        }
+    )*};
+}
+
+demos! {
+    zfs: Storage::Zfs, "zfs";
+    btrfs: Storage::Btrfs, "btrfs";
+    basebackup: Storage::Directories, "basebackup";
+}
+
+#[test]
+fn without_root_the_demo_picks_what_needs_none_and_says_so() {
+    if !ready_for(Storage::Directories) {
+        return;
+    }
+    let home = home();
+    let user = User::named("postgres").unwrap();
+    let program = home.path().join("reseed");
+    std::fs::copy(binary(), &program).unwrap();
+    let before = leftovers(&home);
+    let demo = Tool::new(program).as_user(&user).args(["demo", "--json", "--size", "32M"]);
+    let output = demo.env("TMPDIR", home.path().to_string_lossy()).env("HOME", "/nowhere").output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    assert!(talk.contains("backend basebackup: the best without root"), "{talk}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["backend"], &told["streaming"]), (&"basebackup".into(), &true.into()), "{told}");
+    assert_eq!(told["rows_primary"], told["rows_standby"]);
+    assert_eq!(leftovers(&home), before);
 }

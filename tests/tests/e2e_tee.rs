@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use reseed_core::event::Event;
 use reseed_core::report::Outcome;
-use reseed_lab::{Load, Major, Pair, PairOptions, Pool, Server, Zfs};
+use reseed_lab::{Load, Major, Pair, PairOptions, Pool, Server};
 use reseed_tests::run::{Ended, Trial};
 use reseed_tests::state::State;
 use reseed_tests::{judge, ready};
@@ -23,7 +23,7 @@ impl Three {
         let major = ready().then(|| Major::newest().unwrap())?;
         let options = PairOptions::small(major);
         let pair = Pair::new(&options).unwrap();
-        let c = Zfs::in_lab(&pair.lab).unwrap().pool(&pair.lab, "c", options.pool_bytes).unwrap();
+        let c = options.storage.pool(&pair.lab, "c", options.pool_bytes).unwrap();
         let second = Server::place(&pair.lab, "second", &options.major, c.path("pgsql/data")).unwrap();
         judge::prepare(&pair);
         let load = Some(pair.primary.load(150).unwrap());
@@ -118,20 +118,21 @@ async fn one_read_seeds_two_standbys_and_then_resets_both() {
 async fn a_branch_that_dies_in_mid_stream_is_taken_back_and_the_other_streams() {
     for (policy, code) in [("any", 0), ("all", 1)] {
         let Some(mut three) = Three::new() else { return };
+        let empty = three.c.inventory().unwrap();
         let ended = three.run(&format!("policy = \"{policy}\""), DIES).await;
         assert_eq!(ended.report.exit_code(), code, "{}", ended.story());
         assert_eq!(outcomes(&ended), both(Outcome::Done, Outcome::Undone), "{}", ended.story());
         assert!(ended.report.by_hand.is_empty(), "{:?}", ended.report.by_hand);
         three.judge(false);
-        assert_eq!(three.c.list().unwrap(), [three.c.name.as_str()], "something of the dead branch is left");
+        assert_eq!(three.c.inventory().unwrap(), empty, "something of the dead branch is left");
         assert_eq!(State::of(&three.pair).slots.len(), 1, "the dead branch's slot is left");
         // The two hold nothing in common now, so that no one stream fits both: that is said beforehand.
-        let before = (State::of(&three.pair), three.c.list().unwrap());
+        let before = (State::of(&three.pair), three.c.inventory().unwrap());
         let refused = three.run("", "").await;
         assert_eq!(refused.report.exit_code(), 3, "{}", refused.story());
         assert!(refused.report.error.as_ref().unwrap().contains("branch one"), "{:?}", refused.report.error);
         assert_eq!(State::of(&three.pair).difference(&before.0), [""; 0]);
-        assert_eq!(three.c.list().unwrap(), before.1);
+        assert_eq!(three.c.inventory().unwrap(), before.1);
     }
 }
 
@@ -151,7 +152,7 @@ async fn a_branch_that_lags_is_dropped_and_the_other_streams() {
 async fn a_cancel_takes_both_back() {
     let Some(mut three) = Three::new() else { return };
     three.run("", "").await.must_be_done();
-    let before = (State::of(&three.pair), three.c.list().unwrap());
+    let before = (State::of(&three.pair), three.c.inventory().unwrap());
     let trial = Trial::of(&three.file("", ""));
     let (cancel, told) = (trial.cancel_token(), Arc::new(AtomicBool::new(false)));
     let seen = Arc::clone(&told);
@@ -165,7 +166,7 @@ async fn a_cancel_takes_both_back() {
     assert!(told.load(Ordering::SeqCst));
     assert_eq!(ended.report.exit_code(), 130, "{}", ended.story());
     assert_eq!(State::of(&three.pair).difference(&before.0), [""; 0]);
-    assert_eq!(three.c.list().unwrap(), before.1);
+    assert_eq!(three.c.inventory().unwrap(), before.1);
     three.judge(false);
     three.judge(true);
 }

@@ -98,7 +98,7 @@ async fn the_wire_takes_what_the_far_side_has() {
         ("plain", FarPath::Without(vec!["zstd".to_owned()])),
     ];
     for (name, path) in paths {
-        scene.sshd = Sshd::in_lab(&scene.lab, &path).unwrap();
+        scene.sshd = Some(Sshd::in_lab(&scene.lab, &path).unwrap());
         let ended = scene.succeed(&Recipe::default()).await;
         let compressed = ended.report.wire_bytes < ended.report.stream_bytes;
         assert_eq!(compressed, name != "plain", "{name}: {:?}", ended.report);

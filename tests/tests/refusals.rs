@@ -131,7 +131,7 @@ async fn programs_of_another_major_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_the_rights() {
     let Some(mut pair) = pair(&[], false).await else { return };
-    pair.sshd = Sshd::of_user(&pair.lab, &User::named("postgres").unwrap()).unwrap();
+    pair.sshd = Some(Sshd::of_user(&pair.lab, &User::named("postgres").unwrap()).unwrap());
     let text = pair.pipeline(&Recipe::default()).replace("root@127.0.0.1", "postgres@127.0.0.1");
     let ended = refused(&pair, &text, &pair.a.dataset("pgsql")).await;
     let hint = ended.report.hint.unwrap_or_default();
@@ -170,16 +170,18 @@ async fn an_atomic_snapshot_of_two_pools() {
 async fn a_machine_that_does_not_answer_or_is_another() {
     let Some(pair) = pair(&[], false).await else { return };
     let text = pair.pipeline(&Recipe::default());
-    let nobody = text.replace(&format!("port = {}\nidentity", pair.sshd.port), "port = 1\nidentity");
+    let nobody = text.replace(&format!("port = {}\nidentity", pair.sshd.as_ref().unwrap().port), "port = 1\nidentity");
     refused(&pair, &nobody, "primary").await;
     let other = Sshd::in_lab(&pair.lab, &FarPath::Usual).unwrap();
     // The other one's port, under a `known_hosts` that says that the first one's key belongs there.
-    let known = std::fs::read_to_string(&pair.sshd.known_hosts).unwrap();
-    let known = known.replace(&pair.sshd.port.to_string(), &other.port.to_string());
+    let known = std::fs::read_to_string(&pair.sshd.as_ref().unwrap().known_hosts).unwrap();
+    let known = known.replace(&pair.sshd.as_ref().unwrap().port.to_string(), &other.port.to_string());
     let file = pair.lab.path("known_hosts");
     std::fs::write(&file, known).unwrap();
-    let stranger = pair.pipeline(&Recipe::default()).replace(&pair.sshd.known_hosts, &file);
-    let stranger =
-        stranger.replace(&format!("port = {}\nidentity", pair.sshd.port), &format!("port = {}\nidentity", other.port));
+    let stranger = pair.pipeline(&Recipe::default()).replace(&pair.sshd.as_ref().unwrap().known_hosts, &file);
+    let stranger = stranger.replace(
+        &format!("port = {}\nidentity", pair.sshd.as_ref().unwrap().port),
+        &format!("port = {}\nidentity", other.port),
+    );
     refused(&pair, &stranger, "primary").await;
 }

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use reseed_core::report::Outcome;
-use reseed_lab::{Major, Recipe, Switch};
+use reseed_lab::{Major, PairOptions, Recipe, Storage, Switch};
 use reseed_tests::fault::{Fault, Faulty};
-use reseed_tests::ready;
+use reseed_tests::ready_for;
 use reseed_tests::run::{Ended, Trial};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
@@ -17,12 +17,12 @@ const LATER: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_millis(800);
 
 /// Tries every fault in every stage, then runs once without any.
-async fn unwinds(switch: Switch, faults: &[Fault]) {
-    if !ready() {
+async fn unwinds(storage: Storage, switch: Switch, faults: &[Fault]) {
+    if !ready_for(storage) {
         return;
     }
     let recipe = Recipe { switch, ..Recipe::default() };
-    let mut scene = Scene::of(Major::newest().unwrap());
+    let mut scene = Scene::with(&PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) });
     scene.succeed(&recipe).await;
     let stages = Trial::of(&scene.pipeline(&recipe)).stages();
     let mut wrong = Vec::new();
@@ -57,14 +57,21 @@ macro_rules! matrix {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                unwinds(Switch::Clone, &[$($fault),+]).await;
+                unwinds(Storage::Zfs, Switch::Clone, &[$($fault),+]).await;
+            })*
+        }
+        mod btrfs_by_clone {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                unwinds(Storage::Btrfs, Switch::Clone, &[$($fault),+]).await;
             })*
         }
         mod in_place {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                unwinds(Switch::InPlace, &[$($fault),+]).await;
+                unwinds(Storage::Zfs, Switch::InPlace, &[$($fault),+]).await;
             })*
         }
     };

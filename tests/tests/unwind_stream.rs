@@ -2,12 +2,12 @@
 //! pool is full.
 
 use reseed_core::report::Outcome;
-use reseed_lab::{Major, Pair, Recipe, Switch, Tool};
+use reseed_lab::{Major, Pair, PairOptions, Recipe, Storage, Switch, Tool};
 use reseed_tests::fault::{Fault, Faulty};
-use reseed_tests::ready;
 use reseed_tests::run::{Ended, Trial};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
+use reseed_tests::{ready, ready_for};
 
 /// Rows that don't compress, more than all pipes on the way hold together: about 60 MB.
 const BULK: &str = "create table if not exists bulk (a text); \
@@ -15,9 +15,9 @@ const BULK: &str = "create table if not exists bulk (a text); \
                     from generate_series(1, 500000)";
 
 /// A scene whose standby is there and has much to catch up by the next run.
-async fn scene(switch: Switch) -> (Scene, Recipe) {
+async fn scene(storage: Storage, switch: Switch) -> (Scene, Recipe) {
     let recipe = Recipe { switch, ..Recipe::default() };
-    let mut scene = Scene::of(Major::newest().unwrap());
+    let mut scene = Scene::with(&PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) });
     scene.succeed(&recipe).await;
     scene.primary.sql(BULK).unwrap();
     scene.standby.catch_up(&scene.primary, std::time::Duration::from_secs(60)).unwrap();
@@ -57,12 +57,16 @@ fn processes() -> Vec<(String, String)> {
     pids.map(|pid| (pid.clone(), String::from_utf8_lossy(&line(&pid)).replace('\0', " "))).collect()
 }
 
-async fn survives_the_death_of(words: &'static str) {
-    if !ready() {
+async fn survives_the_death_of(storage: Storage, words: &'static str) {
+    if !ready_for(storage) {
         return;
     }
-    for switch in [Switch::Clone, Switch::InPlace] {
-        let (mut scene, recipe) = scene(switch).await;
+    let switches: &[Switch] = match storage {
+        Storage::Zfs => &[Switch::Clone, Switch::InPlace],
+        Storage::Btrfs | Storage::Directories => &[Switch::Clone],
+    };
+    for switch in switches {
+        let (mut scene, recipe) = scene(storage, *switch).await;
         let (before, marks) = (State::of(&scene), marks(&scene));
         let trial = Trial::of(&scene.pipeline(&recipe));
         let index = position(&trial, "ssh-transfer");
@@ -73,28 +77,12 @@ async fn survives_the_death_of(words: &'static str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_zfs_send() {
-    survives_the_death_of("zfs send").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_ssh() {
-    survives_the_death_of("ssh ").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_receiver() {
-    survives_the_death_of("zfs receive").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_cut() {
-    if !ready() {
+async fn survives_a_cut_stream(storage: Storage, send: &str) {
+    if !ready_for(storage) {
         return;
     }
-    let (mut scene, recipe) = scene(Switch::Clone).await;
-    for stage in ["zfs-send", "ssh-transfer"] {
+    let (mut scene, recipe) = scene(storage, Switch::Clone).await;
+    for stage in [send, "ssh-transfer"] {
         for bytes in [0, 100_000, 20_000_000] {
             let before = State::of(&scene);
             let trial = Trial::of(&scene.pipeline(&recipe));
@@ -106,12 +94,45 @@ async fn a_stream_that_is_cut() {
     scene.succeed(&recipe).await;
 }
 
+macro_rules! matrix {
+    ($($module:ident: $storage:expr, $send:expr, $send_stage:expr, $receive:expr;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_killed_sender() {
+                survives_the_death_of($storage, $send).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_killed_ssh() {
+                survives_the_death_of($storage, "ssh ").await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_killed_receiver() {
+                survives_the_death_of($storage, $receive).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_stream_that_is_cut() {
+                survives_a_cut_stream($storage, $send_stage).await;
+            }
+        }
+    )*};
+}
+
+matrix! {
+    zfs: Storage::Zfs, "zfs send", "zfs-send", "zfs receive";
+    btrfs: Storage::Btrfs, "btrfs send", "btrfs-send", "btrfs receive";
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_pool() {
     if !ready() {
         return;
     }
-    let (mut scene, recipe) = scene(Switch::Clone).await;
+    let (mut scene, recipe) = scene(Storage::Zfs, Switch::Clone).await;
     // What the live standby itself still has to write must not be what fails.
     let live = scene.b.dataset("pgsql");
     Tool::new("zfs").args(["set", "reservation=600M", &live]).run().unwrap();

@@ -37,8 +37,8 @@ pub enum Command {
     Check(RunArgs),
     /// Show it: a throw-away primary under load and a standby, seeded and reset before your eyes.
     ///
-    /// Everything is real (ZFS, SSH on loopback, PostgreSQL), lies in files of its own and is removed
-    /// at the end, also after Ctrl-C. Needs root.
+    /// Everything is real (ZFS or btrfs, SSH on loopback, PostgreSQL), lies in files of its own and is removed
+    /// at the end, also after Ctrl-C. Needs root, but for the backend `basebackup`.
     Demo(crate::demo::DemoArgs),
     /// List the stages that a pipeline can be made of, or explain one of them.
     Stages(StagesArgs),

@@ -5,7 +5,7 @@ mod size;
 mod tell;
 
 use clap::ValueEnum;
-use reseed_lab::{LabError, is_root, missing_parts};
+use reseed_lab::{LabError, Part, Storage, is_root, missing_parts};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::on_runtime;
@@ -39,6 +39,47 @@ pub enum Backend {
     Auto,
     /// ZFS: the kernel's, or in user space by zfs-fuse.
     Zfs,
+    /// btrfs on loop devices.
+    Btrfs,
+    /// PostgreSQL's own base backup into plain directories: without root and without SSH.
+    Basebackup,
+}
+
+impl Backend {
+    /// The storage that is shown, and why it is this one. ZFS comes first, since it snapshots several
+    /// datasets in one act; the base backup comes last, since a full one reads everything.
+    fn storage(self) -> (Storage, String) {
+        match self {
+            Self::Zfs => (Storage::Zfs, "asked for".to_owned()),
+            Self::Btrfs => (Storage::Btrfs, "asked for".to_owned()),
+            Self::Basebackup => (Storage::Directories, "asked for".to_owned()),
+            Self::Auto if !is_root() => (Storage::Directories, "the best without root".to_owned()),
+            Self::Auto => best(missing_parts),
+        }
+    }
+}
+
+/// The best storage that has all its parts, and what those before it lack.
+fn best(missing: impl Fn(Storage) -> Vec<Part>) -> (Storage, String) {
+    let mut lacking = vec![];
+    for storage in [Storage::Zfs, Storage::Btrfs] {
+        let parts: Vec<_> = missing(storage).iter().map(|part| part.what).collect();
+        if parts.is_empty() {
+            let why = if lacking.is_empty() { "this machine has it".to_owned() } else { lacking.join("; ") };
+            return (storage, why);
+        }
+        lacking.push(format!("no {}, for lack of {}", storage.name(), parts.join(", ")));
+    }
+    (Storage::Directories, lacking.join("; "))
+}
+
+/// The name by which a storage is asked for.
+fn backend_name(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Zfs => "zfs",
+        Storage::Btrfs => "btrfs",
+        Storage::Directories => "basebackup",
+    }
 }
 
 /// The two tokens that Ctrl-C, SIGTERM and SIGHUP cancel, one after the other.
@@ -51,9 +92,11 @@ struct Cancel {
 /// Plays the demo and gives the exit code. Whatever happens, what it made is removed at the end,
 /// unless it is to be kept: first what the run itself takes back, then servers and pools.
 pub fn run(args: &DemoArgs) -> u8 {
-    if let Some(code) = refuse() {
+    let (storage, why) = args.backend.storage();
+    if let Some(code) = refuse(storage) {
         return code;
     }
+    out::talk(&format!("backend {}: {why}", backend_name(storage)));
     on_runtime(async {
         let cancel = Cancel::default();
         let signals = match Signals::catch() {
@@ -64,7 +107,7 @@ pub fn run(args: &DemoArgs) -> u8 {
             }
         };
         let watch = tokio::spawn(listen(signals, cancel.clone()));
-        let played = play(args, &cancel).await;
+        let played = play(args, storage, &cancel).await;
         watch.abort();
         match played {
             Ok(()) => exit::DONE,
@@ -73,8 +116,8 @@ pub fn run(args: &DemoArgs) -> u8 {
     })
 }
 
-fn refuse() -> Option<u8> {
-    let missing = missing_parts();
+fn refuse(storage: Storage) -> Option<u8> {
+    let missing = missing_parts(storage);
     if !missing.is_empty() {
         let packages: Vec<_> = missing.iter().map(|part| part.package).collect();
         let names: Vec<_> = missing.iter().map(|part| part.what).collect();
@@ -82,8 +125,11 @@ fn refuse() -> Option<u8> {
         out::error(&format!("missing on this machine: {}", names.join(", ")), Some(&hint));
         return Some(exit::REFUSED);
     }
-    if !is_root() {
-        out::error("pools and servers of other users are root's business", Some("sudo reseed demo"));
+    if storage != Storage::Directories && !is_root() {
+        out::error(
+            "pools and servers of other users are root's business",
+            Some("sudo reseed demo, or without root: reseed demo --backend basebackup"),
+        );
         return Some(exit::REFUSED);
     }
     None
@@ -113,4 +159,24 @@ fn told(stop: Stop) -> u8 {
 fn lab_failed(error: &LabError) -> u8 {
     out::error(&error.to_string(), error.hint());
     exit::FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_that_has_its_parts_is_shown_and_what_the_others_lack_is_told() {
+        let lacking = |storages: &'static [Storage]| {
+            move |storage: Storage| match storages.contains(&storage) {
+                true => vec![Part { what: "a program", package: "x" }],
+                false => vec![],
+            }
+        };
+        assert_eq!(best(lacking(&[])), (Storage::Zfs, "this machine has it".to_owned()));
+        assert_eq!(best(lacking(&[Storage::Zfs])), (Storage::Btrfs, "no ZFS, for lack of a program".to_owned()));
+        let (last, why) = best(lacking(&[Storage::Zfs, Storage::Btrfs]));
+        assert_eq!(last, Storage::Directories);
+        assert!(why.contains("no ZFS") && why.contains("no btrfs"), "{why}");
+    }
 }

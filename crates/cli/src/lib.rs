@@ -28,6 +28,7 @@ use clap::Parser;
 
 // Linked for their plugins alone: without these lines nothing of them would register.
 use reseed_pg as _;
+use reseed_storage_btrfs as _;
 use reseed_storage_dir as _;
 use reseed_storage_zfs as _;
 use reseed_transport_ssh as _;

@@ -4,15 +4,17 @@
 //! lab is dropped, and also when the process that made it is killed: a small guard process, started
 //! first, waits for the lab's end and then cleans up. See [`Guard`].
 //!
-//! The parts are real: file-backed ZFS pools, an sshd on a high port of 127.0.0.1, PostgreSQL
+//! The parts are real: ZFS pools in files and btrfs on loop devices, an sshd on a high port of 127.0.0.1, PostgreSQL
 //! servers under load.
 
+mod btrfs;
 mod error;
 mod guard;
 mod load;
 mod majors;
 mod pair;
 mod parts;
+mod pool;
 mod process;
 mod recipe;
 mod server;
@@ -23,17 +25,19 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use btrfs::Btrfs;
 pub use error::{LabError, Result};
 pub use guard::Guard;
 pub use load::Load;
 pub use majors::{Major, installed_majors};
 pub use pair::{Pair, PairOptions, Spread};
 pub use parts::{Part, is_root, missing_parts};
+pub use pool::{Pool, Storage};
 pub use process::{Tool, User};
 pub use recipe::{Recipe, Seat, Switch};
 pub use server::{PrimaryOptions, REPLICATOR, Server};
 pub use sshd::{FarPath, Sshd};
-pub use zfs::{Pool, Zfs};
+pub use zfs::Zfs;
 
 /// A directory for throw-away parts and the guard that removes them.
 #[derive(Debug)]

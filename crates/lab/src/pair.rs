@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::User;
-use crate::{FarPath, Lab, Major, Pool, PrimaryOptions, Result, Server, Sshd, Zfs};
+use crate::{FarPath, Lab, Major, Pool, PrimaryOptions, Result, Server, Sshd, Storage};
 
 /// How the cluster is spread over datasets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Spread {
 /// What a pair is made of.
 #[derive(Debug, Clone)]
 pub struct PairOptions {
+    /// What both sides lie on.
+    pub storage: Storage,
     /// PostgreSQL's major version.
     pub major: Major,
     /// Scale of pgbench's tables: about 15 MB each.
@@ -35,13 +37,23 @@ pub struct PairOptions {
 impl PairOptions {
     /// A small pair.
     pub fn small(major: Major) -> Self {
-        Self { major, scale: 2, pool_bytes: 3 << 30, spread: Spread::One, settings: vec![], far_path: FarPath::Usual }
+        Self {
+            storage: Storage::default(),
+            major,
+            scale: 2,
+            pool_bytes: 3 << 30,
+            spread: Spread::One,
+            settings: vec![],
+            far_path: FarPath::Usual,
+        }
     }
 }
 
 /// A running primary and the place where its standby will be.
 #[derive(Debug)]
 pub struct Pair {
+    /// What both sides lie on.
+    pub storage: Storage,
     /// How the cluster is spread.
     pub spread: Spread,
     /// The primary, on pool `a`.
@@ -52,8 +64,8 @@ pub struct Pair {
     pub a: Pool,
     /// The standby's pool.
     pub b: Pool,
-    /// The way from one to the other.
-    pub sshd: Sshd,
+    /// The way from one to the other, for storages whose snapshots are sent.
+    pub sshd: Option<Sshd>,
     /// What all of it lies in; goes last.
     pub lab: Lab,
 }
@@ -65,11 +77,14 @@ impl Pair {
     /// When any part can't be made.
     pub fn new(options: &PairOptions) -> Result<Self> {
         let lab = Lab::new()?;
-        let zfs = Zfs::in_lab(&lab)?;
-        let (a, b) = (zfs.pool(&lab, "a", options.pool_bytes)?, zfs.pool(&lab, "b", options.pool_bytes)?);
+        let pool = |letter| options.storage.pool(&lab, letter, options.pool_bytes);
+        let (a, b) = (pool("a")?, pool("b")?);
         let (primary, standby) = Self::servers(&lab, options, &a, &b)?;
-        let sshd = Sshd::in_lab(&lab, &options.far_path)?;
-        Ok(Self { spread: options.spread, primary, standby, a, b, sshd, lab })
+        let sshd = match options.storage {
+            Storage::Directories => None,
+            Storage::Zfs | Storage::Btrfs => Some(Sshd::in_lab(&lab, &options.far_path)?),
+        };
+        Ok(Self { storage: options.storage, spread: options.spread, primary, standby, a, b, sshd, lab })
     }
 
     fn servers(lab: &Lab, options: &PairOptions, a: &Pool, b: &Pool) -> Result<(Server, Server)> {
@@ -77,7 +92,11 @@ impl Pair {
         let names = if apart { &["pgsql", "wal", "space"][..] } else { &["pgsql"] };
         for name in names {
             a.create(name, &["recordsize=16k"])?;
-            User::named("postgres")?.own(Path::new(&a.path(name)))?;
+            User::of_servers()?.own(Path::new(&a.path(name)))?;
+        }
+        if options.storage == Storage::Directories {
+            b.create("pgsql", &[])?;
+            User::of_servers()?.own(Path::new(&b.path("pgsql")))?;
         }
         let primary = PrimaryOptions {
             wal_directory: apart.then(|| a.path("wal/pg_wal")),

@@ -1,7 +1,7 @@
 //! What a lab needs of the machine.
 
-use crate::Major;
 use crate::process::which;
+use crate::{Major, Storage};
 
 /// Something that a lab needs and the machine lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct Part {
     pub package: &'static str,
 }
 
-const PROGRAMS: [(&str, &str); 6] = [
-    ("zpool", "zfs-fuse"),
+/// What every storage needs that is sent by one machine to another.
+const PROGRAMS: [(&str, &str); 5] = [
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -21,9 +21,19 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("flock", "util-linux"),
 ];
 
-/// Everything that is missing here for a lab with ZFS, SSH and PostgreSQL.
-pub fn missing_parts() -> Vec<Part> {
-    let absent = PROGRAMS.into_iter().filter(|(program, _)| which(program).is_none());
+/// Programs of one storage.
+fn programs(storage: Storage) -> Vec<(&'static str, &'static str)> {
+    let own: &[_] = match storage {
+        Storage::Zfs => &[("zpool", "zfs-fuse")],
+        Storage::Btrfs => &[("btrfs", "btrfs-progs"), ("mkfs.btrfs", "btrfs-progs")],
+        Storage::Directories => return vec![("tar", "tar")],
+    };
+    own.iter().copied().chain(PROGRAMS).collect()
+}
+
+/// Everything that is missing here for a lab with this storage and PostgreSQL.
+pub fn missing_parts(storage: Storage) -> Vec<Part> {
+    let absent = programs(storage).into_iter().filter(|(program, _)| which(program).is_none());
     let mut missing: Vec<_> = absent.map(|(what, package)| Part { what, package }).collect();
     if Major::newest().is_err() {
         missing.push(Part { what: "PostgreSQL", package: "postgresql" });

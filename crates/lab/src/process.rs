@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reseed_core::host::shell_quote;
 
-use crate::{LabError, Result};
+use crate::{LabError, Result, is_root};
 
 /// How long a condition is waited for between two looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -34,6 +34,19 @@ impl User {
             what: format!("the user {name}"),
             hint: format!("useradd --system --create-home {name}"),
         })
+    }
+
+    /// Who runs the lab's servers: `postgres`, or who runs the lab where that is not root.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn of_servers() -> Result<Self> {
+        if is_root() {
+            return Self::named("postgres");
+        }
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let id = Tool::new("id").arg("-un").run()?;
+        Ok(Self { name: id.trim().to_owned(), uid, gid })
     }
 
     fn parse(line: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Pair, Server, Spread};
+use crate::{Pair, Server, Spread, Storage};
 
 /// How the copy takes the place of what was there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Switch {
     /// Received beside the live data and cloned: down for a moment.
     #[default]
     Clone,
-    /// Stopped first, received over the live data: the classic order.
+    /// Stopped first, received over the live data: the classic order. ZFS alone can do it.
     InPlace,
 }
 
@@ -69,7 +69,7 @@ impl Pair {
     /// The pipeline file that brings this pair's standby to a fresh snapshot of its primary.
     pub fn pipeline(&self, recipe: &Recipe) -> String {
         let mut text = format!("name = \"{}\"\n\n", recipe.name);
-        let (far_primary, far_standby) = recipe.hosts();
+        let (far_primary, far_standby) = if self.sshd.is_some() { recipe.hosts() } else { (false, false) };
         for (name, far) in [("primary", far_primary), ("standby", far_standby)] {
             text.push_str(&if far { self.far_host(name) } else { String::new() });
         }
@@ -83,10 +83,11 @@ impl Pair {
     }
 
     fn far_host(&self, name: &str) -> String {
+        let Some(sshd) = &self.sshd else { return String::new() };
         format!(
             "[hosts.{name}]\nuse = \"ssh\"\naddress = \"root@127.0.0.1\"\nport = {}\nidentity_file = \"{}\"\n\
              known_hosts = \"{}\"\n\n",
-            self.sshd.port, self.sshd.identity_file, self.sshd.known_hosts
+            sshd.port, sshd.identity_file, sshd.known_hosts
         )
     }
 
@@ -100,27 +101,58 @@ impl Pair {
             self.standby.sockets,
             self.places()
         );
-        let receive = |keys: String| ("zfs-receive", format!("{}{keys}", on("standby", far_standby)));
-        let mut stages = vec![
-            ("pg-quiesce", cluster("primary")),
-            ("zfs-snapshot", on("primary", far_primary)),
-            ("pg-release", String::new()),
-            ("zfs-send", String::new()),
-        ];
-        stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
-        stages.push(("ssh-transfer", String::new()));
+        let mut stages = match self.sending() {
+            Some((snapshot, send)) => vec![
+                ("pg-quiesce", cluster("primary")),
+                (snapshot, on("primary", far_primary)),
+                ("pg-release", String::new()),
+                (send, String::new()),
+            ],
+            None => vec![("pg-basebackup", format!("{}standby = \"standby\"\n", cluster("primary")))],
+        };
+        if self.sshd.is_some() {
+            stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
+            stages.push(("ssh-transfer", String::new()));
+        }
+        stages.extend(self.receiving(recipe.switch, &on("standby", far_standby)));
+        stages.push(("pg-configure", settings));
         if recipe.switch == Switch::InPlace {
-            let over = self.b.dataset("pgsql");
             stages.insert(0, ("pg-stop", cluster("standby")));
-            stages.push(receive(format!("over = \"{over}\"\nrollback = true\n{}", self.names())));
-            stages.extend([("pg-configure", settings), ("pg-start", cluster("standby"))]);
+            stages.push(("pg-start", cluster("standby")));
         } else {
-            let (into, live) = (self.b.dataset("reseed"), self.b.dataset("pgsql"));
-            stages.push(receive(format!("into = \"{into}\"\n")));
-            stages.push(("zfs-clone", format!("as = \"{live}\"\n{}", self.names())));
-            stages.extend([("pg-configure", settings), ("pg-switch", cluster("standby"))]);
+            stages.push(("pg-switch", cluster("standby")));
         }
         stages
+    }
+
+    /// Names of the stages that take and send snapshots, where the storage has any.
+    fn sending(&self) -> Option<(&'static str, &'static str)> {
+        match self.storage {
+            Storage::Zfs => Some(("zfs-snapshot", "zfs-send")),
+            Storage::Btrfs => Some(("btrfs-snapshot", "btrfs-send")),
+            Storage::Directories => None,
+        }
+    }
+
+    /// The stages from the received stream to what can be configured.
+    fn receiving(&self, switch: Switch, on: &str) -> Vec<(&'static str, String)> {
+        let (into, live) = (self.b.dataset("reseed"), self.b.dataset("pgsql"));
+        match (self.storage, switch) {
+            (Storage::Zfs, Switch::Clone) => vec![
+                ("zfs-receive", format!("{on}into = \"{into}\"\n")),
+                ("zfs-clone", format!("as = \"{live}\"\n{}", self.names())),
+            ],
+            (Storage::Zfs, Switch::InPlace) => {
+                vec![("zfs-receive", format!("{on}over = \"{live}\"\nrollback = true\n{}", self.names()))]
+            }
+            (Storage::Btrfs, _) => {
+                vec![("btrfs-receive", format!("{on}into = \"{into}\"\n")), ("btrfs-clone", String::new())]
+            }
+            (Storage::Directories, _) => {
+                let store = format!("{}.reseed", self.standby.data);
+                vec![("dir-receive", format!("cluster = \"standby\"\ninto = \"{store}\"\n"))]
+            }
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl Server {
     /// # Errors
     /// When the system refuses.
     pub fn place(lab: &Lab, name: &str, major: &Major, data: impl Into<String>) -> Result<Self> {
-        let user = User::named("postgres")?;
+        let user = User::of_servers()?;
         let sockets = lab.directory().join(format!("sockets-{name}"));
         make_directory(&sockets)?;
         user.own(&sockets)?;

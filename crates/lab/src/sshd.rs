@@ -4,8 +4,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reseed_core::host::shell_quote;
-
+use crate::pool::script;
 use crate::process::{Tool, make_directory, wait_until, which, write};
 use crate::{Lab, LabError, Result, User, free_port};
 
@@ -31,6 +30,9 @@ pub struct Sshd {
     /// A `known_hosts` that has its key.
     pub known_hosts: String,
 }
+
+/// Ends the sshd of this directory, and no process that got its number later.
+const END: &str = r#"p=$(cat "$1/pid" 2>/dev/null) && grep -qF "$1/config" "/proc/$p/cmdline" && kill "$p""#;
 
 impl Sshd {
     /// Starts one that lets root in.
@@ -61,9 +63,7 @@ impl Sshd {
         // Compiled in; Debian's init script makes it where sshd runs as a service.
         make_directory(Path::new("/run/sshd"))?;
         let sshd = Self::write_files(&home, port, path)?;
-        let pid = home.join("pid");
-        let pid = shell_quote(&pid.to_string_lossy()).to_owned();
-        lab.guard().add(&format!("[ -s {pid} ] && kill $(cat {pid})"))?;
+        lab.guard().add(&script(END, &home.to_string_lossy()))?;
         let mut tool = Tool::new(program).arg("-f").arg(home.join("config").to_string_lossy());
         if let Some(user) = user {
             give(&home, user)?;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use reseed_core::host::shell_quote;
-
+use crate::pool::{Pool, Storage, script, sweep};
 use crate::process::{Tool, make_directory, wait_until};
 use crate::{Lab, LabError, Result};
 
@@ -18,12 +17,8 @@ const FUSE_LOCK: &str = "/run/reseed-lab-zfs-fuse.lock";
 /// A pool is destroyed again and again until it is gone: what ran on it may still be dying.
 const DESTROY: &str = r#"i=0; while zpool list "$1" >/dev/null 2>&1 && [ $i -lt 100 ]; do zpool destroy -f "$1" 2>/dev/null || sleep 0.2; i=$((i+1)); done"#;
 
-/// Ends every process whose working directory lies in the lab: servers, whoever started them.
-const SWEEP: &str = r#"in_lab() { for p in /proc/[0-9]*; do case $(readlink "$p/cwd" 2>/dev/null) in "$1"/*) echo "${p#/proc/}";; esac; done; }; for s in QUIT QUIT KILL; do l=$(in_lab "$1"); [ -n "$l" ] || break; kill -$s $l 2>/dev/null; i=0; while [ -n "$(in_lab "$1")" ] && [ $i -lt 30 ]; do sleep 0.1; i=$((i+1)); done; done"#;
-
-/// Ends zfs-fuse if a lab started it and no pool is left.
-const STOP_FUSE: &str =
-    r#"[ -s "$1" ] && [ -z "$(zpool list -H -o name 2>/dev/null)" ] && kill "$(cat "$1")" && rm -f "$1""#;
+/// Ends zfs-fuse if a lab started it and no pool is left; never a process that got its number later.
+const STOP_FUSE: &str = r#"[ -s "$1" ] && l=$(zpool list -H -o name 2>/dev/null) && [ -z "$l" ] && p=$(cat "$1") && [ "$(cat "/proc/$p/comm")" = zfs-fuse ] && kill "$p" && rm -f "$1""#;
 
 /// Starts zfs-fuse if nothing answers. A pid file of one that was killed would keep it from starting.
 const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { rm -f "$1"; mkdir -p /run/lock /run/zfs; exec zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1; }"#;
@@ -32,15 +27,6 @@ const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { rm -f "$1"; mkdir -p
 #[derive(Debug)]
 pub struct Zfs {
     root: PathBuf,
-}
-
-/// A pool in a file.
-#[derive(Debug, Clone)]
-pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// Where its root dataset is mounted.
-    pub mountpoint: String,
 }
 
 impl Zfs {
@@ -70,44 +56,12 @@ impl Zfs {
         made.map_err(LabError::io(format!("making {}", file.display())))?;
         make_directory(self.root.join(letter).as_path())?;
         lab.guard().add(&script(DESTROY, &name))?;
-        lab.guard().add(&script(SWEEP, &self.root.to_string_lossy()))?;
+        sweep(lab)?;
         let set = |option: &str| ["-O".to_owned(), option.to_owned()];
         let create = Tool::new("zpool").args(["create", "-o", "cachefile=none"]);
         let create = create.args(set("atime=off")).args(set(&format!("mountpoint={mountpoint}")));
         create.arg(&name).arg(file.to_string_lossy()).run()?;
-        Ok(Pool { name, mountpoint })
-    }
-}
-
-impl Pool {
-    /// The full name of a dataset in the pool.
-    pub fn dataset(&self, name: &str) -> String {
-        format!("{}/{name}", self.name)
-    }
-
-    /// A path under the pool's mount point.
-    pub fn path(&self, name: &str) -> String {
-        format!("{}/{name}", self.mountpoint)
-    }
-
-    /// Makes a dataset with these properties (`name=value`).
-    ///
-    /// # Errors
-    /// When ZFS refuses.
-    pub fn create(&self, name: &str, properties: &[&str]) -> Result<String> {
-        let dataset = self.dataset(name);
-        let options = properties.iter().flat_map(|property| ["-o", property]);
-        Tool::new("zfs").arg("create").args(options).arg(&dataset).run()?;
-        Ok(dataset)
-    }
-
-    /// Names of all datasets and snapshots in the pool.
-    ///
-    /// # Errors
-    /// When ZFS refuses.
-    pub fn list(&self) -> Result<Vec<String>> {
-        let list = Tool::new("zfs").args(["list", "-H", "-r", "-t", "filesystem,volume,snapshot", "-o", "name"]);
-        Ok(list.arg(&self.name).run()?.lines().map(str::to_owned).collect())
+        Ok(Pool { storage: Storage::Zfs, name, mountpoint })
     }
 }
 
@@ -120,10 +74,6 @@ fn no_zfs(error: LabError) -> LabError {
         what: format!("a working ZFS ({error})"),
         hint: "apt-get install zfs-fuse, or load the kernel module: modprobe zfs".to_owned(),
     }
-}
-
-fn script(text: &str, arg: &str) -> String {
-    format!("sh -c {} sh {}", shell_quote(text), shell_quote(arg))
 }
 
 fn flock(command: &str) -> String {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use reseed_lab::{FarPath, Lab, Major, PrimaryOptions, Server, Sshd, Tool, User, Zfs, missing_parts};
+use reseed_lab::{FarPath, Lab, Major, PrimaryOptions, Server, Sshd, Storage, Tool, User, Zfs, missing_parts};
 
-fn ready() -> bool {
-    let missing = missing_parts();
+fn ready(storage: Storage) -> bool {
+    let missing = missing_parts(storage);
     if missing.is_empty() {
         return true;
     }
@@ -16,7 +16,7 @@ fn ready() -> bool {
 
 #[test]
 fn a_primary_under_load_on_a_pool_and_an_sshd_leave_nothing_behind() {
-    if !ready() {
+    if !ready(Storage::Zfs) {
         return;
     }
     let lab = Lab::new().unwrap();
@@ -52,4 +52,26 @@ fn a_primary_under_load_on_a_pool_and_an_sshd_leave_nothing_behind() {
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(std::net::TcpStream::connect(("127.0.0.1", sshd.port)).is_err());
     assert!(Tool::new("zpool").args(["list", &name]).run().is_err());
+}
+
+#[test]
+fn a_btrfs_leaves_nothing_behind_also_when_it_is_in_use() {
+    if !ready(Storage::Btrfs) {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let pool = Storage::Btrfs.pool(&lab, "a", 512 << 20).unwrap();
+    pool.create("pgsql", &[]).unwrap();
+    let inventory = pool.inventory().unwrap();
+    assert_eq!(inventory, [format!("{}/pgsql\twritable", pool.mountpoint)]);
+    let data = format!("{}/pgsql/data", pool.mountpoint);
+    let server = Server::primary(&lab, "primary", &Major::newest().unwrap(), data, &PrimaryOptions::default()).unwrap();
+    server.fill(1).unwrap();
+    let (directory, mountpoint) = (lab.directory().to_owned(), pool.mountpoint);
+    drop(lab);
+    assert!(!directory.exists());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&mountpoint), "{mounts}");
+    let devices = Tool::new("losetup").arg("-a").run().unwrap();
+    assert!(!devices.contains(&*directory.to_string_lossy()), "{devices}");
 }

@@ -1,8 +1,11 @@
 //! The chain: a whole backup and the increments that follow it, as they came.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
+use reseed_core::host::Host;
 use reseed_core::undo::Chore;
 
 use crate::store::Store;
@@ -70,6 +73,10 @@ done"#;
 
 #[async_trait]
 impl Chore for Settle {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.store.host))
+    }
+
     fn describe(&self) -> String {
         format!("keep the chain of {} backups in {}", self.chain.0.len(), self.store.path)
     }

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
+use reseed_core::host::Host;
 use reseed_core::undo::Chore;
 
 use crate::store::Store;
@@ -24,6 +27,10 @@ const ABSENT: i32 = 44;
 
 #[async_trait]
 impl Chore for Retire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.store.host))
+    }
+
     fn describe(&self) -> String {
         match self.keep.is_zero() {
             true => format!("remove {} on {}", self.path, self.store.host.name()),
@@ -64,6 +71,10 @@ done"#;
 
 #[async_trait]
 impl Chore for Expire {
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.store.host))
+    }
+
     fn describe(&self) -> String {
         format!("remove expired {}/old-… on {}", self.store.path, self.store.host.name())
     }

@@ -103,10 +103,10 @@ struct Arrival {
 
 impl Directory {
     fn announced(&self, cx: &CheckCx) -> Result<Announced> {
-        let announced = cx.board().get::<Announced>();
-        announced.map(|announced| *announced).ok_or_else(|| {
+        let missing = || {
             Error::refused("nothing tells what will be received").hint("put `pg-basebackup` in front of dir-receive")
-        })
+        };
+        cx.board().need::<Announced>(missing).map(|announced| *announced)
     }
 
     /// Whether what comes is kept as it came, beside what will run.

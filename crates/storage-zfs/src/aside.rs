@@ -1,23 +1,22 @@
 //! The live datasets step aside for a copy, and come back when the run fails.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reseed_core::host::Host;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Result};
+use reseed_storage::keep::now;
 
-use crate::name;
+use crate::name::{self, ASIDE};
 use crate::parse::Filesystem;
 use crate::prune;
 use crate::zfs::Zfs;
 
 /// The property that says, in seconds since 1970, when what stepped aside may be destroyed.
 const EXPIRES: &str = "reseed:expires";
-/// What stands between a live dataset's name and the run's id in the name that it has aside.
-const ASIDE: &str = "-reseed-old-";
 /// Unmounting and renaming may have to wait for those who still look into the file system.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -42,7 +41,7 @@ impl Live {
 
     /// The name that it has aside.
     pub(crate) fn aside(&self, run: &str) -> String {
-        format!("{}{ASIDE}{run}", self.root)
+        name::aside(&self.root, run)
     }
 
     /// Arms what puts it back.
@@ -235,9 +234,4 @@ impl Chore for Expire {
         }
         Ok((!gone.is_empty()).then(|| format!("destroyed {}, whose time was over", gone.join(", "))))
     }
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }

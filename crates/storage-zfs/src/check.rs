@@ -46,13 +46,6 @@ pub(crate) async fn may_mount(zfs: &Zfs) -> Result<()> {
     Err(error.hint(format!("run reseed as root there, or add `become = \"sudo\"` to [hosts.{host}]")))
 }
 
-/// Whether nothing is at a path, or an empty directory.
-pub(crate) async fn is_free(zfs: &Zfs, path: &str) -> Result<bool> {
-    let script = r#"[ ! -e "$1" ] && [ ! -L "$1" ] || { [ -d "$1" ] && [ -z "$(ls -A -- "$1")" ]; }"#;
-    let output = zfs.host().output(Command::script(script).arg(path).as_root()).await?;
-    Ok(output.exit.success())
-}
-
 /// The nearest dataset above this one, or itself, that is there.
 pub(crate) async fn nearest_existing(zfs: &Zfs, dataset: &str) -> Result<Option<String>> {
     let mut next = Some(dataset);
@@ -107,14 +100,4 @@ pub(crate) fn map(
         }
     }
     whole.then_some(good)
-}
-
-/// How many snapshots stay, or a problem at its place.
-pub(crate) fn keep(keep: &Located<usize>, cx: &mut BuildCx<'_>) -> Option<usize> {
-    if **keep == 0 {
-        let problem = Problem::at(keep.span(), "the newest snapshot is always kept");
-        cx.problem(problem.hint("1 keeps nothing but what the next increment starts from"));
-        return None;
-    }
-    Some(**keep)
 }

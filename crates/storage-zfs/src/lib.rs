@@ -12,8 +12,6 @@ mod aside;
 mod check;
 mod clone;
 mod fresh;
-mod layout;
-mod mapping;
 mod name;
 mod parse;
 mod place;
@@ -24,5 +22,7 @@ mod shared;
 mod snapshot;
 mod undo;
 mod zfs;
+
+use reseed_storage::{layout, mapping};
 
 pub use shared::FORMAT;

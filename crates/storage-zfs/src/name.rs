@@ -1,5 +1,7 @@
 //! Names of datasets and snapshots, judged before they reach a command.
 
+pub(crate) use reseed_storage::name::{ASIDE, PREFIX, aside, copy, last, parent, snapshot, under};
+
 /// Longest name that every ZFS takes, in bytes.
 const LONGEST: usize = 255;
 
@@ -42,22 +44,6 @@ fn wrong_component(component: &str) -> Option<&'static str> {
 /// The pool that a dataset or snapshot is in.
 pub(crate) fn pool(name: &str) -> &str {
     name.split(['/', '@']).next().unwrap_or(name)
-}
-
-/// The last component of a dataset's name.
-pub(crate) fn last(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
-}
-
-/// The dataset above; `None` for a pool's root.
-pub(crate) fn parent(name: &str) -> Option<&str> {
-    name.rsplit_once('/').map(|(parent, _)| parent)
-}
-
-/// What is left of `name` behind `above`, with the `/` in front, empty where they are the same;
-/// `None` where `name` is not in that tree.
-pub(crate) fn under<'n>(name: &'n str, above: &str) -> Option<&'n str> {
-    name.strip_prefix(above).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The deepest dataset that is above all of these, or one of them; `None` where they share no pool.

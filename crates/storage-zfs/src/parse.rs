@@ -3,11 +3,13 @@
 mod allow;
 mod features;
 mod listing;
-mod mounts;
 mod said;
 
 pub(crate) use allow::Rights;
 pub(crate) use features::Features;
 pub(crate) use listing::{Filesystem, Property, Snapshot, estimate, filesystems, properties, snapshots};
-pub(crate) use mounts::{Mount, Mounts, below};
+pub(crate) use reseed_storage::{Mounts, below};
 pub(crate) use said::Said;
+
+/// Types under which mount tables list ZFS, in the kernel or in user space.
+pub(crate) const KINDS: &[&str] = &["zfs", "fuse.zfs"];

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Host;
 use reseed_core::undo::Chore;
+use reseed_storage::keep;
 
+use crate::name;
 use crate::parse::Snapshot;
 use crate::zfs::Zfs;
 
@@ -89,11 +91,13 @@ pub(crate) fn tag(target: &str) -> String {
 /// Names of snapshots that nothing needs.
 fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize, origins: &[String]) -> Vec<String> {
     let ours = |snapshot: &&Snapshot| {
-        snapshot.target.as_deref() == Some(target) && snapshot.short().starts_with("reseed-") && !snapshot.is_bookmark()
+        snapshot.target.as_deref() == Some(target)
+            && snapshot.short().starts_with(name::PREFIX)
+            && !snapshot.is_bookmark()
     };
-    let beyond = all.iter().filter(ours).rev().skip(keep.max(1));
-    let free = beyond.filter(|one| one.guid != newest && !one.held && !origins.contains(&one.name));
-    free.map(|snapshot| snapshot.name.clone()).collect()
+    let may_go = |one: &&Snapshot| one.guid != newest && !one.held && !origins.contains(&one.name);
+    let go = keep::surplus(all.iter().filter(ours).collect(), keep, may_go);
+    go.into_iter().map(|snapshot| snapshot.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use reseed_core::item::{Landing, SnapshotPart, StreamHeader, Volume};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
+use reseed_storage::keep;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -24,7 +25,7 @@ use crate::aside::Live;
 use crate::check;
 use crate::mapping::{Goal, Mapping, Unmapped};
 use crate::name;
-use crate::shared::{FORMAT, ReceivePlan, SourcePlan, unborn};
+use crate::shared::{FORMAT, ReceivePlan, SourcePlan, TERMS, unborn};
 use crate::zfs::Zfs;
 
 /// Receives ZFS streams. With `into` the copy is kept pristine beside the live data: read-only,
@@ -70,7 +71,7 @@ impl StageConfig for ReceiveConfig {
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         self.judge(cx);
-        let keep = check::keep(&self.keep, cx);
+        let keep = keep::checked(&self.keep, cx);
         let into = self.into.as_ref().map(|name| check::dataset(name, cx));
         let over = self.over.as_ref().map(|name| check::dataset(name, cx));
         let map = check::map(self.map, cx);
@@ -240,10 +241,10 @@ impl Receiver {
     }
 
     fn dataset_of(&self, source: &str, main: bool) -> Result<String> {
-        self.mapping().target(source, main).map_err(|why| Error::failed(why.to_string()).hint(why.hint()))
+        self.mapping().target(source, main).map_err(|why| Error::failed(why.to_string()).hint(why.hint(TERMS)))
     }
 }
 
 fn refuse(why: Unmapped) -> Error {
-    Error::refused(why.to_string()).hint(why.hint())
+    Error::refused(why.to_string()).hint(why.hint(TERMS))
 }

@@ -11,14 +11,16 @@ use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use reseed_storage::keep;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::check;
 use crate::layout::{Layout, Uncovered};
+use crate::name;
 use crate::parse::Features;
 use crate::prune::Prune;
-use crate::shared::{FORMAT, SourcePlan};
+use crate::shared::{FORMAT, SourcePlan, TERMS};
 use crate::zfs::Zfs;
 
 /// Takes ZFS snapshots of every dataset that holds a part of the data: in one atomic act where they
@@ -55,7 +57,7 @@ impl StageConfig for SnapshotConfig {
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let datasets: Vec<_> = self.datasets.iter().map(|name| check::dataset(name, cx)).collect();
-        let keep = check::keep(&self.keep, cx);
+        let keep = keep::checked(&self.keep, cx);
         let host = cx.host(self.on.as_ref())?;
         let datasets = datasets.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Arc::new(Snapshots { zfs: Zfs::on(&host), datasets, recursive: self.recursive, keep: keep? }))
@@ -135,7 +137,7 @@ impl Snapshots {
     async fn layout(&self, pieces: &[Piece]) -> Result<Layout> {
         let mounts = self.zfs.mounts().await?;
         let refuse = |why: Uncovered| Error::refused(why.to_string()).hint(why.hint());
-        Layout::resolve(&mounts, pieces, &self.datasets, self.recursive).map_err(refuse)
+        Layout::resolve(&mounts, pieces, &self.datasets, self.recursive, TERMS).map_err(refuse)
     }
 
     /// The layout that was surveyed: asking again would let the quiesced source wait.
@@ -158,7 +160,9 @@ async fn target(cx: &StageCx) -> Result<String> {
 }
 
 fn coverage(layout: &Layout) -> Coverage {
-    let pools = layout.pools();
+    let mut pools: Vec<_> = layout.parts.iter().map(|part| name::pool(&part.dataset)).collect();
+    pools.sort_unstable();
+    pools.dedup();
     let (atomic, reason) = match pools.as_slice() {
         [pool] => (true, format!("all in the pool {pool}, so one atomic act takes them")),
         several => (false, format!("in the pools {}, and no snapshot spans pools", several.join(" and "))),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reseed_core::host::{Command, Host};
+use reseed_storage::busy;
 use tokio::sync::OnceCell;
 
 pub(crate) use ask::Allowed;
@@ -154,11 +155,7 @@ impl Zfs {
     /// Waits until no process receives into names that begin like this. One that was ended may
     /// outlive its end: on another machine, or in the kernel.
     pub(crate) async fn received(&self, prefix: &str) -> Result<()> {
-        let begun = Instant::now();
-        while self.is_receiving(prefix).await? && begun.elapsed() < 2 * PATIENCE {
-            tokio::time::sleep(INTERVAL).await;
-        }
-        Ok(())
+        busy::received(self.host.as_ref(), "zfs receive", prefix).await.map_err(ZfsError::Host)
     }
 
     /// Puts a hold on a snapshot; `false` where this `zfs` or this user can't.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use reseed_core::config;
 use reseed_core::engine::Engine;
 use reseed_core::report::{Outcome, RunReport};
-use reseed_lab::{LabError, Load, Major, Pair, PairOptions, Recipe, Server};
+use reseed_lab::{LabError, Load, Major, Pair, PairOptions, Recipe, Server, Storage, installed_majors};
 use tokio::task::block_in_place;
 
 use super::tell::{self, Findings};
-use super::{Cancel, DemoArgs};
+use super::{Cancel, DemoArgs, backend_name};
 use crate::args::TalkArgs;
 use crate::observe::{Roles, Watch};
 use crate::out;
@@ -45,12 +45,17 @@ impl From<LabError> for Stop {
 }
 
 /// Plays both acts and tells what came of them.
-pub(super) async fn play(args: &DemoArgs, cancel: &Cancel) -> Result<(), Stop> {
-    out::talk("setting the stage: two ZFS pools in files, an sshd on loopback, a primary with data");
-    let pair = block_in_place(|| set_up(args, cancel));
+pub(super) async fn play(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<(), Stop> {
+    let what = match storage {
+        Storage::Zfs => "two ZFS pools in files, an sshd on loopback",
+        Storage::Btrfs => "two btrfs file systems in files, an sshd on loopback",
+        Storage::Directories => "two directories",
+    };
+    out::talk(&format!("setting the stage: {what}, a primary with data"));
+    let pair = block_in_place(|| set_up(args, storage, cancel));
     let pair = pair?;
     let pipeline = pair.pipeline(&Recipe { name: "demo".to_owned(), ..Recipe::default() });
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(backend_name(storage));
     let played = acts(&pair, &pipeline, &mut findings, cancel).await;
     if args.json {
         out::data(&format!("{}\n", findings.json()));
@@ -61,10 +66,15 @@ pub(super) async fn play(args: &DemoArgs, cancel: &Cancel) -> Result<(), Stop> {
     played
 }
 
-fn set_up(args: &DemoArgs, cancel: &Cancel) -> Result<Pair, Stop> {
+fn set_up(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<Pair, Stop> {
     let scale = u32::try_from(args.size.0 / SCALE).unwrap_or(u32::MAX).max(1);
-    let options =
-        PairOptions { scale, pool_bytes: args.size.0 * 6 + (2 << 30), ..PairOptions::small(Major::newest()?) };
+    // From 17 on a base backup can be an increment.
+    let incremental = (storage == Storage::Directories).then(|| installed_majors().pop_last()).flatten();
+    let incremental = incremental.map(|(_, major)| major).filter(|major| major.number >= 17);
+    let settings = if incremental.is_some() { vec!["summarize_wal = on".to_owned()] } else { vec![] };
+    let major = incremental.map_or_else(Major::newest, Ok)?;
+    let pool_bytes = args.size.0 * 6 + (2 << 30);
+    let options = PairOptions { storage, scale, pool_bytes, settings, ..PairOptions::small(major) };
     let pair = Pair::new(&options);
     // Whatever failed, a cancel is the reason: the terminal sends Ctrl-C to whatever runs there.
     if cancel.first.is_cancelled() {

@@ -9,6 +9,7 @@ use crate::{human, out};
 /// What a demo finds out.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    pub(super) backend: &'static str,
     pub(super) seed: Option<RunReport>,
     pub(super) reset: Option<RunReport>,
     pub(super) lsn: Option<String>,
@@ -18,6 +19,11 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    /// Nothing found out yet about this backend.
+    pub(super) fn of(backend: &'static str) -> Self {
+        Self { backend, ..Self::default() }
+    }
+
     /// One object; `null` for what it did not get to.
     pub(super) fn json(&self) -> Value {
         let finished = |report: &Option<RunReport>| {
@@ -25,7 +31,7 @@ impl Findings {
             event.and_then(|event| serde_json::to_value(event).ok())
         };
         json!({
-            "backend": "zfs",
+            "backend": self.backend,
             "seed": finished(&self.seed),
             "reset": finished(&self.reset),
             "rows_primary": self.rows_primary,
@@ -77,7 +83,7 @@ mod tests {
     fn findings() -> Findings {
         let mut reset = RunReport::new("r1", "demo");
         (reset.stream_bytes, reset.wire_bytes, reset.downtime_seconds) = (3 << 20, 1 << 20, Some(0.4));
-        Findings { reset: Some(reset), rows_primary: Some(7), ..Findings::default() }
+        Findings { reset: Some(reset), rows_primary: Some(7), ..Findings::of("zfs") }
     }
 
     #[test]

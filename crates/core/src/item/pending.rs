@@ -12,6 +12,12 @@ use crate::stream::BoxStream;
 pub trait Pass: Debug + Send + Sync {
     /// Puts it on a stream, lazily: nothing is started or pulled here.
     fn pass(&self, stream: BoxStream) -> BoxStream;
+
+    /// Whether it reads the bytes, and so can't be put on what another machine has made of them
+    /// before they came here. It is left out there; only what needs no promise from it may say so.
+    fn reads(&self) -> bool {
+        false
+    }
 }
 
 /// Codecs and passes in the order in which they were asked for, the innermost first.
@@ -56,6 +62,11 @@ impl Pending {
     /// The passes alone, for a stream whose codecs are done elsewhere.
     pub fn passes(self) -> Self {
         Self(self.0.into_iter().filter(|step| matches!(step, Step::Pass(_))).collect())
+    }
+
+    /// The passes that do not care what the bytes have become on another machine.
+    pub fn indifferent(self) -> Self {
+        Self(self.0.into_iter().filter(|step| matches!(step, Step::Pass(pass) if !pass.reads())).collect())
     }
 
     /// The codecs alone, for a stream whose passes are done.

@@ -115,7 +115,26 @@ impl StreamItem {
     ///
     /// # Errors
     /// When an encoding must be done on a machine by a program and there is none for it.
-    pub fn filtered_by(mut self, command: Command, host: Arc<dyn Host>, plain: &Arc<Meter>) -> Result<Self> {
+    pub fn filtered_by(self, command: Command, host: Arc<dyn Host>, plain: &Arc<Meter>) -> Result<Self> {
+        self.through_command(command, host, plain, false)
+    }
+
+    /// The same for a command that passes the bytes on as they are.
+    ///
+    /// # Errors
+    /// As [`filtered_by`](Self::filtered_by).
+    pub fn seen_by(self, command: Command, host: Arc<dyn Host>, plain: &Arc<Meter>) -> Result<Self> {
+        let plainly = self.pending.codecs().is_empty();
+        self.through_command(command, host, plain, plainly)
+    }
+
+    fn through_command(
+        mut self,
+        command: Command,
+        host: Arc<dyn Host>,
+        plain: &Arc<Meter>,
+        same: bool,
+    ) -> Result<Self> {
         let kind = self.kind().settled();
         let mut steps = match self.reach() {
             Reach::Far => encoders(&self.pending.codecs())?,
@@ -123,7 +142,7 @@ impl StreamItem {
         };
         steps.push(command);
         self = match self.reach() {
-            Reach::Far => self.filtered_there(steps),
+            Reach::Far => self.filtered_there(steps, same),
             Reach::Here => {
                 let job = linked(Job::pipe(steps));
                 self.map_here(plain, move |stream| through(host, job, stream))
@@ -144,12 +163,13 @@ impl StreamItem {
     }
 
     /// Puts commands behind the sender's job, or in front of the receiver's.
-    fn filtered_there(self, steps: Vec<Command>) -> Self {
+    fn filtered_there(self, steps: Vec<Command>, same: bool) -> Self {
         let Self { header, body, pending, wrap } = self;
         let pending = pending.passes();
         match (body, wrap) {
             (Body::Job { host, job }, None) => {
                 let job = steps.into_iter().fold(job, linked_then);
+                let pending = if same { pending } else { pending.indifferent() };
                 Self { header, body: Body::Job { host, job }, pending, wrap: None }
             }
             (body, Some(wrap)) => {

@@ -91,7 +91,7 @@ impl Filter for Hash {
                 let mark = format!("{MARK}{}", cx.index);
                 let command = Command::script(PASS).titled("sha256").arg(&mark);
                 let command = command.heard_by(move |said| point.heard(&mark, said));
-                stream = stream.filtered_by(command, here(), &cx.meters().stream)?;
+                stream = stream.seen_by(command, here(), &cx.meters().stream)?;
             }
         }
         Ok(stream)

@@ -39,13 +39,17 @@ nap() {
     };
 }
 
-/// Prints the pid file of a living server.
+/// Prints the pid file of a living server. To remove it is the last thing that a server does: where it
+/// goes while it is looked at, the server's end is awaited.
 const LOOK: &str = concat!(
     functions!(),
     r#"[ -d "$1" ] || exit 44
 [ -x "$1" ] && [ -r "$1" ] || exit 43
 look "$1" || exit 44
-cat -- "$1/postmaster.pid""#
+text=$(cat -- "$1/postmaster.pid" 2>/dev/null) && printf '%s\n' "$text" && exit
+end=$(( $(date +%s) + 20 ))
+while alive "$pid" "$1"; do nap; done
+exit 44"#
 );
 
 /// Waits until the server has come up as far as it will: its pid file then says so.
@@ -55,7 +59,9 @@ const WAIT_UP: &str = concat!(
 while :; do
   if look "$1"; then
     seen=1
-    case $status in ready*|standby*) cat -- "$1/postmaster.pid"; exit 0;; esac
+    case $status in
+      ready*|standby*) text=$(cat -- "$1/postmaster.pid" 2>/dev/null) && printf '%s\n' "$text" && exit;;
+    esac
   elif [ -n "$seen" ]; then exit 46
   fi
   nap
@@ -187,7 +193,34 @@ fn parse(text: &str) -> Option<Postmaster> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use reseed_core::host::{LocalConfig, LocalHost};
+
     use super::*;
+
+    /// The server goes at the very moment at which its pid file is to be printed.
+    const CAT: &str = r#"#!/bin/sh
+read -r pid < "$2"; rm "$2"; kill "$pid"; exec /bin/cat "$@""#;
+
+    #[tokio::test]
+    async fn a_server_that_goes_while_it_is_looked_at_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (data, shims) = (directory.path().join("data"), directory.path().join("shims"));
+        [&data, &shims].into_iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        std::fs::write(shims.join("cat"), CAT).unwrap();
+        std::fs::set_permissions(shims.join("cat"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("PATH={}:/usr/bin:/bin", shims.display());
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let host: &dyn Host = &host;
+        for (script, expected) in [(LOOK, ABSENT), (WAIT_UP, DIED)] {
+            let begin = r#"cd "$1" && { sleep 60 >/dev/null 2>&1 & printf '%s\nx\nx\nx\nx\nx\nx\nready\n' $! > postmaster.pid; }"#;
+            host.run(Command::script(begin).arg(data.to_string_lossy())).await.unwrap();
+            let command = Command::new("env").args([path.as_str(), "sh", "-c", script, "sh"]);
+            let output = host.output(command.arg(data.to_string_lossy()).arg("20")).await.unwrap();
+            assert_eq!((output.exit.code(), output.text().as_str()), (Some(expected), ""), "{script}");
+        }
+    }
 
     #[test]
     fn a_pid_file_is_read_at_each_moment() {

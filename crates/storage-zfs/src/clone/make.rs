@@ -1,17 +1,20 @@
 //! Clones beside the live data, mounted where nobody looks.
 
+use std::sync::Arc;
+
 use reseed_core::Result;
 use reseed_core::host::Command;
 use reseed_core::item::Places;
 use reseed_core::stage::StageCx;
+use reseed_storage::directory::RemoveTree;
+use reseed_storage::mirror::{self, Mirror};
 
 use super::seats::Seating;
-use crate::fresh::{self, Mirror};
 use crate::name;
 use crate::parse::below;
 use crate::place::{Naming, Origin};
 use crate::shared::Received;
-use crate::undo::{DestroyDataset, RemoveDirectory, Unmount};
+use crate::undo::{DestroyDataset, Unmount};
 use crate::zfs::Zfs;
 
 /// Where copies are mounted until the switch, each run in a directory of its own.
@@ -45,8 +48,8 @@ pub(super) struct Copies {
 
 impl Copies {
     /// What removes the directories under which the copies are mounted.
-    pub(super) fn cleanup(&self) -> RemoveDirectory {
-        RemoveDirectory { zfs: self.zfs.clone(), path: self.directory.clone(), base: BASE }
+    pub(super) fn cleanup(&self) -> RemoveTree {
+        RemoveTree { host: Arc::clone(self.zfs.host()), path: self.directory.clone(), base: BASE }
     }
 
     /// Mounts what is not mounted since it was made. Where one that was made earlier is mounted
@@ -104,7 +107,7 @@ pub(super) async fn make(received: &Received, naming: &Naming, cx: &StageCx) -> 
     let copies = Copies { zfs, naming: naming.clone(), copies, mirrors, directory, seating };
     copies.mount_all(cx).await?;
     for (mirror, _) in copies.mirrors.iter().zip(empty).filter(|(_, empty)| *empty) {
-        fresh::furnish(&copies.zfs, mirror, &copies.mirrors, cx).await?;
+        mirror::furnish(copies.zfs.host().as_ref(), mirror, &copies.mirrors, cx).await?;
     }
     Ok(copies)
 }
@@ -119,7 +122,7 @@ fn natural(copy: &Copy, sources: &[Source], mirrors: &[Mirror]) -> Option<String
 /// Makes this run's directory: others may pass through it to what is theirs, but not list it.
 async fn directory(zfs: &Zfs, cx: &StageCx) -> Result<String> {
     let path = format!("{BASE}/{}", cx.run_id());
-    let _ = cx.arm(RemoveDirectory { zfs: zfs.clone(), path: path.clone(), base: BASE });
+    let _ = cx.arm(RemoveTree { host: Arc::clone(zfs.host()), path: path.clone(), base: BASE });
     let script = r#"set -e; mkdir -p -m 0711 -- "$2"; mkdir -m 0711 -- "$1""#;
     zfs.host().run(Command::script(script).arg(&path).arg(BASE).as_root()).await?;
     Ok(path)
@@ -166,7 +169,7 @@ fn beside(dataset: &str, named: &[(String, String)], run: &str) -> String {
     let above = named.iter().filter_map(|(above, copy)| Some((copy, name::under(dataset, above)?)));
     match above.min_by_key(|(_, rest)| rest.len()) {
         Some((copy, rest)) => format!("{copy}{rest}"),
-        None => format!("{dataset}-reseed-{run}"),
+        None => name::copy(dataset, run),
     }
 }
 

@@ -3,6 +3,7 @@
 use reseed_core::item::Places;
 use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
+use reseed_storage::directory::is_free;
 
 use super::Cloner;
 use crate::check;
@@ -71,7 +72,7 @@ async fn free(zfs: &Zfs, slot: &Slot, slots: &[Slot], mounts: &Mounts) -> Result
         let error = Error::refused(format!("there is no dataset {above}, which is to hold {}", slot.name));
         return Err(error.hint(format!("zfs create -p -o mountpoint=none {above}")));
     }
-    if check::is_free(zfs, &slot.mountpoint).await? {
+    if is_free(zfs.host().as_ref(), &slot.mountpoint).await? {
         return Ok(());
     }
     let on = mounts.of(&slot.mountpoint).map(|mount| mount.device.as_str()).unwrap_or("another file system");

@@ -6,15 +6,14 @@ use async_trait::async_trait;
 use reseed_core::host::Host;
 use reseed_core::item::{Place, Placement, Volume};
 use reseed_core::stage::StageCx;
-use reseed_core::undo::Chore;
 use reseed_core::{Error, Result};
+use reseed_storage::mirror;
 
 use super::make::Copies;
 use super::seats::Seating;
 use crate::aside;
-use crate::fresh;
 use crate::name;
-use crate::undo::{DestroyDataset, RemoveDirectory, Unmount};
+use crate::undo::{DestroyDataset, Unmount};
 
 #[async_trait]
 impl Volume for Copies {
@@ -23,7 +22,7 @@ impl Volume for Copies {
     }
 
     fn locate(&self, source: &str) -> Option<String> {
-        fresh::locate(&self.mirrors, source)
+        mirror::locate(&self.mirrors, source)
     }
 
     async fn take_place(&self, placement: &Placement, cx: &StageCx) -> Result<()> {
@@ -114,21 +113,6 @@ fn follow(dataset: &str, moved: &[(&str, &str)]) -> String {
     match above.min_by_key(|(_, rest)| rest.len()) {
         Some((to, rest)) => format!("{to}{rest}"),
         None => dataset.to_owned(),
-    }
-}
-
-#[async_trait]
-impl Chore for RemoveDirectory {
-    fn host(&self) -> Option<Arc<dyn Host>> {
-        Some(Arc::clone(self.zfs.host()))
-    }
-
-    fn describe(&self) -> String {
-        format!("remove the directory {} on {}", self.path, self.zfs.host().name())
-    }
-
-    async fn perform(&self) -> Result<Option<String>> {
-        self.remove().await.map(|()| None)
     }
 }
 

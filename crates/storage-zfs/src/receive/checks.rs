@@ -1,10 +1,10 @@
 //! What must hold before anything is received.
 
-use std::sync::Arc;
-
 use reseed_core::item::Places;
 use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
+use reseed_storage::directory::is_free;
+use reseed_storage::plan::no_room;
 
 use super::Receiver;
 use crate::aside;
@@ -22,11 +22,13 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await?;
     has_parent(zfs, receiver.top()).await?;
     let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
-    differ(zfs, &plan, cx).await?;
+    if let Some(source) = cx.board().get::<SourcePlan>() {
+        source.differs_from(plan.datasets.iter().map(|(_, target)| target.as_str()), zfs.host()).await?;
+    }
     for (part, dataset) in &plan.datasets {
         check::existing_above(zfs, dataset).await?;
         let outgoing = cx.board().get::<SendPlan>();
-        let outgoing = outgoing.as_ref().and_then(|plan| plan.0.iter().find(|one| one.dataset == part.dataset));
+        let outgoing = outgoing.as_ref().and_then(|plan| plan.of(&part.dataset));
         if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
             && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
         {
@@ -61,7 +63,7 @@ async fn placed(zfs: &Zfs, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
                 let error = Error::refused(format!("{dataset} on {host} is not mounted"));
                 return Err(error.hint(format!("zfs set mountpoint={wanted} {dataset}; zfs mount {dataset}")));
             }
-            None if mounts.at(&wanted).is_some() || !check::is_free(zfs, &wanted).await? => {
+            None if mounts.at(&wanted).is_some() || !is_free(zfs.host().as_ref(), &wanted).await? => {
                 let error = Error::refused(format!("{wanted} on {host} is taken, but not by {dataset}"));
                 return Err(error.hint(format!("see what is there, and say so in `over` or `map`: `df {wanted}`")));
             }
@@ -81,23 +83,6 @@ async fn has_parent(zfs: &Zfs, dataset: &str) -> Result<()> {
     }
     let error = Error::refused(format!("there is no dataset {parent} on {}", zfs.host().name()));
     Err(error.hint(format!("zfs create -p -o mountpoint=none {parent}")))
-}
-
-/// Refuses where source and target are one tree on one machine.
-async fn differ(zfs: &Zfs, plan: &ReceivePlan, cx: &CheckCx) -> Result<()> {
-    let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
-    let overlap = plan.datasets.iter().find_map(|(_, target)| {
-        let parts = source.layout.parts.iter().map(|part| &part.dataset);
-        let met = |source: &&String| name::under(source, target).is_some() || name::under(target, source).is_some();
-        parts.into_iter().find(met).map(|source| (source.clone(), target.clone()))
-    });
-    let Some((from, to)) = overlap else { return Ok(()) };
-    let one = Arc::ptr_eq(&source.host, zfs.host());
-    if one || source.host.machine().await? == zfs.host().machine().await? {
-        let error = Error::refused(format!("{from} would be received as {to} on the same machine"));
-        return Err(error.hint("receive it into another dataset, or on another host: see `on`, `into` and `over`"));
-    }
-    Ok(())
 }
 
 /// Refuses unless a pristine copy is new for a whole stream, and at the base for an increment.
@@ -153,9 +138,7 @@ pub(super) async fn room(zfs: &Zfs, dataset: &str, bytes: Option<u64>) -> Result
     let available = available.and_then(|available| available.value.parse::<u64>().ok());
     match available {
         Some(available) if available < bytes => {
-            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-            let (needed, there) = (mib(bytes), mib(available));
-            let error = Error::failed(format!("{dataset} needs about {needed} MiB and {there} MiB are available"));
+            let error = no_room(dataset, bytes, available);
             Err(error.hint(format!("make room: `zfs list -o space -r {}`", name::pool(dataset))))
         }
         _ => Ok(()),

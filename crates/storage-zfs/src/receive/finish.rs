@@ -6,10 +6,12 @@ use std::sync::Arc;
 use reseed_core::item::{LeftOut, Places, StreamHeader, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
+use reseed_storage::mirror::{self, Mirror};
+use reseed_storage::pristine::Pristine;
 
 use super::Receiver;
-use super::volume::{InPlace, Pristine};
-use crate::fresh::{self, Mirror};
+use super::volume::InPlace;
+use crate::fresh;
 use crate::mapping::Goal;
 use crate::place::{self, Misplaced, Origin};
 use crate::prune::Prune;
@@ -30,7 +32,8 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
             cx.after_commit(prune);
             keep_pristine(receiver, &headers).await?;
             cx.board().put(received);
-            Ok(Arc::new(Pristine::new(&receiver.zfs)))
+            let hint = "put the stage zfs-clone after zfs-receive";
+            Ok(Arc::new(Pristine { host: Arc::clone(receiver.zfs.host()), hint }))
         }
         Goal::Over(_) => {
             let volume = settle(receiver, received, &prune.target, cx).await?;
@@ -86,7 +89,7 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
     let mirrors = mirrors(receiver, &received).await?;
     for (left, _) in &received.left_out {
         if let Some(empty) = mirrors.iter().find(|mirror| mirror.source == left.mountpoint) {
-            fresh::furnish(zfs, empty, &mirrors, cx).await?;
+            mirror::furnish(zfs.host().as_ref(), empty, &mirrors, cx).await?;
         }
     }
     for live in receiver.moved().lives.iter() {

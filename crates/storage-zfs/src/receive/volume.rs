@@ -7,37 +7,9 @@ use reseed_core::host::Host;
 use reseed_core::item::{Placement, Volume};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
+use reseed_storage::mirror::{Mirror, locate};
 
-use crate::fresh::{Mirror, locate};
 use crate::zfs::Zfs;
-
-/// A copy beside the live data that is never mounted.
-#[derive(Debug)]
-pub(super) struct Pristine {
-    zfs: Zfs,
-}
-
-impl Pristine {
-    pub(super) fn new(zfs: &Zfs) -> Self {
-        Self { zfs: zfs.clone() }
-    }
-}
-
-#[async_trait]
-impl Volume for Pristine {
-    fn host(&self) -> Arc<dyn Host> {
-        Arc::clone(self.zfs.host())
-    }
-
-    fn locate(&self, _source: &str) -> Option<String> {
-        None
-    }
-
-    async fn take_place(&self, _placement: &Placement, _cx: &StageCx) -> Result<()> {
-        let error = Error::failed("the received copy stays pristine and takes no place");
-        Err(error.hint("put the stage zfs-clone after zfs-receive"))
-    }
-}
 
 /// A copy that has taken the place of the live data already.
 #[derive(Debug)]

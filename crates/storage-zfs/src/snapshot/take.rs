@@ -18,7 +18,7 @@ pub(super) async fn take(
     target: &str,
     cx: &StageCx,
 ) -> Result<Vec<SnapshotPart>> {
-    let act = Act { zfs, short: format!("reseed-{}", cx.run_id()), properties: properties(target, cx), cx };
+    let act = Act { zfs, short: name::snapshot(cx.run_id()), properties: properties(target, cx), cx };
     let mut pools: Vec<_> = parts.iter().map(|part| name::pool(&part.dataset)).collect();
     pools.dedup();
     for pool in pools {

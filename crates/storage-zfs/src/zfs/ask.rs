@@ -6,7 +6,7 @@ use reseed_core::host::Command;
 
 use super::{Result, Zfs, ZfsError};
 use crate::name;
-use crate::parse::{self, Features, Filesystem, Mounts, Property, Rights, Said, Snapshot};
+use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot};
 
 /// Rights of a user, as far as `zfs allow` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +37,7 @@ impl Zfs {
     /// What is mounted on the host.
     pub(crate) async fn mounts(&self) -> Result<Mounts> {
         let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
-        self.host.run(script).await.map(|text| Mounts::read(&text)).map_err(ZfsError::Host)
-    }
-
-    /// Whether a process on the host receives into a name that begins like this. The text to look
-    /// for comes by standard input, so that the looking is not found itself.
-    pub(super) async fn is_receiving(&self, prefix: &str) -> Result<bool> {
-        let script = r#"IFS= read -r name; export name; ps -A -o args= |
-awk '/zfs receive/ && index($0, " " ENVIRON["name"]) { found = 1 } END { exit !found }'"#;
-        let output = self.host.output_with(Command::script(script), format!("{prefix}\n").as_bytes()).await;
-        Ok(output.map_err(ZfsError::Host)?.exit.success())
+        self.host.run(script).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
     }
 
     /// A dataset and all under it, volumes too; empty where it is not there.

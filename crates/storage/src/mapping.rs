@@ -1,56 +1,56 @@
-//! Which dataset of the target a dataset of the source is received as. Pure.
+//! Which volume of the target a volume of the source is received as. Pure.
 
 use std::collections::BTreeMap;
 
-use crate::name;
+use crate::{Terms, name};
 
-/// Where datasets go.
+/// Where volumes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// Each below this dataset, under its own last name.
+pub enum Goal {
+    /// Each below this one, under its own last name.
     Into(String),
     /// The main one takes this name itself.
     Over(String),
 }
 
-/// Gives each dataset of the source its name on the target. Parents must be asked for before
+/// Gives each volume of the source its name on the target. Parents must be asked for before
 /// their children.
 #[derive(Debug, Clone)]
-pub(crate) struct Mapping {
+pub struct Mapping {
     goal: Goal,
     map: BTreeMap<String, String>,
     seen: Vec<(String, String)>,
 }
 
-/// Why a dataset has no place on the target.
+/// Why a volume has no place on the target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unmapped {
-    /// Two datasets of the source would be received as one.
+pub enum Unmapped {
+    /// Two volumes of the source would be received as one.
     #[error("{0} and {1} of the source would both be received as {2}")]
     Collision(String, String, String),
-    /// It is neither the main dataset nor below another one.
+    /// It is neither the main volume nor below another one.
     #[error("nothing says as what {0} of the source is to be received")]
     Nowhere(String),
 }
 
 impl Unmapped {
     /// What a person can do about it.
-    pub(crate) fn hint(&self) -> String {
+    pub fn hint(&self, terms: &'static Terms) -> String {
         let source = match self {
             Unmapped::Collision(_, source, _) | Unmapped::Nowhere(source) => source,
         };
-        format!("add `map = {{ \"{source}\" = \"pool/name\" }}` to the stage")
+        format!("add `map = {{ \"{source}\" = \"{}\" }}` to the stage", terms.example)
     }
 }
 
 impl Mapping {
     /// A mapping that has given no name yet.
-    pub(crate) fn new(goal: Goal, map: BTreeMap<String, String>) -> Self {
+    pub fn new(goal: Goal, map: BTreeMap<String, String>) -> Self {
         Self { goal, map, seen: vec![] }
     }
 
-    /// The name of this dataset on the target.
-    pub(crate) fn target(&mut self, source: &str, main: bool) -> Result<String, Unmapped> {
+    /// The name of this volume on the target.
+    pub fn target(&mut self, source: &str, main: bool) -> Result<String, Unmapped> {
         if let Some((_, target)) = self.seen.iter().find(|(seen, _)| seen == source) {
             return Ok(target.clone());
         }
@@ -63,7 +63,7 @@ impl Mapping {
     }
 
     /// All names that were given.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = &str> {
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.seen.iter().map(|(_, target)| target.as_str())
     }
 
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(mapping.target("ta/pg/wal/x", false).unwrap(), "fast/wal/x");
         assert_eq!(mapping.target("tz/space", false).unwrap(), "data/reseed/space");
         let collision = mapping.target("tz/pg", false).unwrap_err();
-        assert!(collision.hint().contains("\"tz/pg\""), "{collision}");
+        assert!(collision.hint(crate::TESTED).contains("\"tz/pg\""), "{collision}");
         assert_eq!(mapping.target("ta/pg", true).unwrap(), "data/reseed/pg");
     }
 

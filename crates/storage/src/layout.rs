@@ -2,44 +2,45 @@
 
 use reseed_core::item::{LeftOut, Piece};
 
-use crate::name;
-use crate::parse::{Mount, Mounts};
+use crate::{Mount, Mounts, Terms, name};
 
-/// One dataset that is to be in the snapshot.
+/// One volume that is to be in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// Its name.
-    pub(crate) dataset: String,
+    pub dataset: String,
     /// Where it is mounted.
-    pub(crate) mountpoint: String,
+    pub mountpoint: String,
     /// The pieces that lie in it; none where it is needed for another reason.
-    pub(crate) pieces: Vec<Piece>,
+    pub pieces: Vec<Piece>,
     /// Whether it holds the first piece.
-    pub(crate) main: bool,
+    pub main: bool,
 }
 
-/// The datasets of a source, parents before children.
+/// The volumes of a source, parents before children.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Layout {
-    /// One for each dataset.
-    pub(crate) parts: Vec<Part>,
+pub struct Layout {
+    /// One for each volume.
+    pub parts: Vec<Part>,
 }
 
 /// Why paths can't be captured by snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Uncovered {
+pub enum Uncovered {
     /// The path is on another file system.
-    #[error("{role} ({path}) lies on {kind}, not on ZFS")]
-    NotZfs {
+    #[error("{role} ({path}) lies on {kind}, not on {}", terms.storage)]
+    Elsewhere {
         /// What it is.
         role: String,
         /// Where.
         path: String,
         /// The other file system's type.
         kind: String,
+        /// The storage's words.
+        terms: &'static Terms,
     },
     /// A part of the path's tree is on another file system.
-    #[error("{inside} inside {role} ({path}) lies on {kind}, not on ZFS")]
+    #[error("{inside} inside {role} ({path}) lies on {kind}, not on {}", terms.storage)]
     Inside {
         /// What it is.
         role: String,
@@ -49,50 +50,65 @@ pub(crate) enum Uncovered {
         inside: String,
         /// Its file system's type.
         kind: String,
+        /// The storage's words.
+        terms: &'static Terms,
     },
-    /// The datasets that were asked for leave one out.
-    #[error("{role} ({path}) lies in the dataset {dataset}, which is not among `datasets`")]
+    /// The volumes that were asked for leave one out.
+    #[error("{role} ({path}) lies in the {} {dataset}, which is not among `{}`", terms.volume, terms.key)]
     NotAsked {
         /// What it is.
         role: String,
         /// Where.
         path: String,
-        /// Its dataset.
+        /// Its volume.
         dataset: String,
+        /// The storage's words.
+        terms: &'static Terms,
     },
-    /// A dataset that was asked for is not mounted.
-    #[error("the dataset {0} is not mounted")]
-    NotMounted(String),
+    /// A volume that was asked for is not mounted.
+    #[error("the {} {dataset} is not mounted", terms.volume)]
+    NotMounted {
+        /// The volume.
+        dataset: String,
+        /// The storage's words.
+        terms: &'static Terms,
+    },
 }
 
 impl Uncovered {
     /// What a person can do about it.
-    pub(crate) fn hint(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
-            Uncovered::NotZfs { path, .. } => format!("see where it lies: `df {path}`; only a dataset can be snapshot"),
-            Uncovered::Inside { inside, .. } => format!("move {inside} to a dataset: `zfs create …`"),
-            Uncovered::NotAsked { dataset, .. } => format!("add \"{dataset}\" to `datasets`, or leave `datasets` out"),
-            Uncovered::NotMounted(dataset) => format!("zfs mount {dataset}"),
+            Uncovered::Elsewhere { path, terms, .. } => {
+                format!("see where it lies: `df {path}`; only a {} can be snapshot", terms.volume)
+            }
+            Uncovered::Inside { inside, terms, .. } => format!("move {inside} to a {}: `{}`", terms.volume, terms.make),
+            Uncovered::NotAsked { dataset, terms, .. } => {
+                format!("add \"{dataset}\" to `{0}`, or leave `{0}` out", terms.key)
+            }
+            Uncovered::NotMounted { dataset, terms } => format!("{} {dataset}", terms.mount),
         }
     }
 }
 
 impl Layout {
-    /// The datasets that hold these pieces. `asked` are further ones that must be in the snapshot
+    /// The volumes that hold these pieces. `asked` are further ones that must be in the snapshot
     /// and, where there are some, the only ones that may be; `recursive` adds what is below.
-    pub(crate) fn resolve(
+    pub fn resolve(
         mounts: &Mounts,
         pieces: &[Piece],
         asked: &[String],
         recursive: bool,
+        terms: &'static Terms,
     ) -> Result<Self, Uncovered> {
         let mut layout = Self::default();
         for (index, piece) in pieces.iter().enumerate() {
-            layout.add_piece(mounts, piece, index == 0)?;
+            layout.add_piece(mounts, piece, index == 0, terms)?;
         }
-        layout.restrict(asked, recursive)?;
+        layout.restrict(asked, recursive, terms)?;
         for dataset in asked {
-            let path = mounts.path_of(dataset).ok_or_else(|| Uncovered::NotMounted(dataset.clone()))?;
+            let path = mounts.path_of(dataset);
+            let path = path.ok_or_else(|| Uncovered::NotMounted { dataset: dataset.clone(), terms })?;
             layout.part(dataset, path);
         }
         if recursive {
@@ -106,26 +122,33 @@ impl Layout {
         Ok(layout)
     }
 
-    fn add_piece(&mut self, mounts: &Mounts, piece: &Piece, main: bool) -> Result<(), Uncovered> {
+    fn add_piece(
+        &mut self,
+        mounts: &Mounts,
+        piece: &Piece,
+        main: bool,
+        terms: &'static Terms,
+    ) -> Result<(), Uncovered> {
         let mount = mounts.of(&piece.path);
-        let Some(mount) = mount.filter(|mount| mount.is_zfs()) else {
+        let Some(mount) = mount.filter(|mount| mount.ours) else {
             let kind = mount.map_or("no file system", |mount| mount.kind.as_str()).to_owned();
-            return Err(Uncovered::NotZfs { role: piece.role.clone(), path: piece.path.clone(), kind });
+            return Err(Uncovered::Elsewhere { role: piece.role.clone(), path: piece.path.clone(), kind, terms });
         };
         let part = self.part(&mount.device, &mount.path);
         part.pieces.push(piece.clone());
         part.main |= main;
-        mounts.inside(&piece.path).try_for_each(|inside| self.add_inside(piece, inside))
+        mounts.inside(&piece.path).try_for_each(|inside| self.add_inside(piece, inside, terms))
     }
 
     /// What is mounted inside a piece belongs to it.
-    fn add_inside(&mut self, piece: &Piece, inside: &Mount) -> Result<(), Uncovered> {
+    fn add_inside(&mut self, piece: &Piece, inside: &Mount, terms: &'static Terms) -> Result<(), Uncovered> {
         if inside.is_volatile() {
             return Ok(());
         }
-        if !inside.is_zfs() {
+        if !inside.ours {
             let (role, path) = (piece.role.clone(), piece.path.clone());
-            return Err(Uncovered::Inside { role, path, inside: inside.path.clone(), kind: inside.kind.clone() });
+            let (inside, kind) = (inside.path.clone(), inside.kind.clone());
+            return Err(Uncovered::Inside { role, path, inside, kind, terms });
         }
         self.part(&inside.device, &inside.path);
         Ok(())
@@ -140,7 +163,7 @@ impl Layout {
         &mut self.parts[at]
     }
 
-    fn restrict(&self, asked: &[String], recursive: bool) -> Result<(), Uncovered> {
+    fn restrict(&self, asked: &[String], recursive: bool, terms: &'static Terms) -> Result<(), Uncovered> {
         let covered = |dataset: &str| {
             let covers = |above: &String| dataset == above || (recursive && name::under(dataset, above).is_some());
             asked.is_empty() || asked.iter().any(covers)
@@ -150,19 +173,11 @@ impl Layout {
             Some(piece) => (piece.role.clone(), piece.path.clone()),
             None => ("a part of the data".to_owned(), part.mountpoint.clone()),
         };
-        Err(Uncovered::NotAsked { role, path, dataset: part.dataset.clone() })
+        Err(Uncovered::NotAsked { role, path, dataset: part.dataset.clone(), terms })
     }
 
-    /// Pools that hold parts, each once.
-    pub(crate) fn pools(&self) -> Vec<&str> {
-        let mut pools: Vec<_> = self.parts.iter().map(|part| name::pool(&part.dataset)).collect();
-        pools.sort_unstable();
-        pools.dedup();
-        pools
-    }
-
-    /// Roles of pieces that have a dataset for themselves, the first piece aside.
-    pub(crate) fn separate(&self) -> Vec<String> {
+    /// Roles of pieces that have a volume for themselves, the first piece aside.
+    pub fn separate(&self) -> Vec<String> {
         let alone = self.parts.iter().filter(|part| !part.main && !self.has_children(part));
         let roles = alone.filter_map(|part| match part.pieces.as_slice() {
             [piece] => Some(piece.role.clone()),
@@ -177,7 +192,7 @@ impl Layout {
     }
 
     /// The parts whose content must be captured when these are the pieces, and those left out.
-    pub(crate) fn split(self, pieces: &[Piece]) -> (Vec<Part>, Vec<LeftOut>) {
+    pub fn split(self, pieces: &[Piece]) -> (Vec<Part>, Vec<LeftOut>) {
         let wanted = |piece: &Piece| !pieces.iter().any(|now| now.path == piece.path && !now.content);
         let keep = |part: &Part| {
             part.main || part.pieces.is_empty() || part.pieces.iter().any(wanted) || self.has_children(part)
@@ -191,6 +206,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TESTED;
 
     const TABLE: &str = "/dev/vda1 / ext4 rw 0 0
 ta /ta zfs rw 0 0
@@ -205,6 +221,10 @@ tb/space /space zfs rw 0 0
         Piece { role: role.into(), path: path.into(), content: true }
     }
 
+    fn mounts() -> Mounts {
+        Mounts::read(TABLE, &["zfs"])
+    }
+
     fn pieces() -> Vec<Piece> {
         vec![piece("data directory", "/ta/pg/data"), piece("pg_wal", "/ta/pg/wal/x"), piece("16400", "/space/a")]
     }
@@ -215,9 +235,8 @@ tb/space /space zfs rw 0 0
 
     #[test]
     fn every_dataset_of_the_data_is_found_and_those_apart_are_named() {
-        let layout = Layout::resolve(&Mounts::read(TABLE), &pieces(), &[], false).unwrap();
+        let layout = Layout::resolve(&mounts(), &pieces(), &[], false, TESTED).unwrap();
         assert_eq!(names(&layout), ["ta/pg", "ta/pg/base", "ta/pg/wal", "tb/space"]);
-        assert_eq!(layout.pools(), ["ta", "tb"]);
         assert_eq!(layout.separate(), ["pg_wal", "16400"]);
         assert!(layout.parts[0].main);
     }
@@ -225,7 +244,7 @@ tb/space /space zfs rw 0 0
     #[test]
     fn what_is_not_wanted_is_left_out() {
         let mut now = pieces();
-        let layout = Layout::resolve(&Mounts::read(TABLE), &now, &[], false).unwrap();
+        let layout = Layout::resolve(&mounts(), &now, &[], false, TESTED).unwrap();
         now[1].content = false;
         let (kept, left) = layout.split(&now);
         assert_eq!(kept.len(), 3);
@@ -234,15 +253,15 @@ tb/space /space zfs rw 0 0
 
     #[test]
     fn what_no_snapshot_can_hold_is_refused() {
-        let mounts = Mounts::read(TABLE);
+        let mounts = mounts();
         let resolve = |pieces: &[Piece], asked: &[&str], recursive| {
             let asked: Vec<_> = asked.iter().map(|name| (*name).to_owned()).collect();
-            Layout::resolve(&mounts, pieces, &asked, recursive)
+            Layout::resolve(&mounts, pieces, &asked, recursive, TESTED)
         };
         let home = [piece("data directory", "/home/pg")];
-        assert!(matches!(resolve(&home, &[], false), Err(Uncovered::NotZfs { .. })));
+        assert!(matches!(resolve(&home, &[], false), Err(Uncovered::Elsewhere { .. })));
         assert!(matches!(resolve(&pieces(), &["ta/pg"], false), Err(Uncovered::NotAsked { .. })));
-        assert!(matches!(resolve(&pieces()[..2], &["ta/none", "ta"], true), Err(Uncovered::NotMounted(_))));
+        assert!(matches!(resolve(&pieces()[..2], &["ta/none", "ta"], true), Err(Uncovered::NotMounted { .. })));
         let whole = resolve(&pieces()[..2], &["ta/pg"], true).unwrap();
         assert_eq!(names(&whole), ["ta/pg", "ta/pg/base", "ta/pg/wal"]);
     }

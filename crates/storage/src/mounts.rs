@@ -2,84 +2,88 @@
 
 /// One mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mount {
-    /// What is mounted: for ZFS the dataset.
-    pub(crate) device: String,
+pub struct Mount {
+    /// What is mounted: the volume's name where it is one of the storage's own.
+    pub device: String,
     /// Where.
-    pub(crate) path: String,
+    pub path: String,
     /// The file system's type as the system calls it.
-    pub(crate) kind: String,
+    pub kind: String,
+    /// Whether it is a volume of the storage that asks.
+    pub ours: bool,
 }
 
 impl Mount {
-    /// Whether it is ZFS, in the kernel or in user space.
-    pub(crate) fn is_zfs(&self) -> bool {
-        matches!(self.kind.as_str(), "zfs" | "fuse.zfs")
-    }
-
     /// Whether what is in it is gone with the next boot, so that nothing durable lives there.
-    pub(crate) fn is_volatile(&self) -> bool {
+    pub fn is_volatile(&self) -> bool {
         matches!(self.kind.as_str(), "tmpfs" | "ramfs")
     }
 }
 
 /// Everything that is mounted on a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Mounts(Vec<Mount>);
+pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// Reads a mount table. What a later mount on the same path hides is left out.
-    pub(crate) fn read(text: &str) -> Self {
-        let mut mounts: Vec<Mount> = Vec::new();
+    /// Reads a mount table; `kinds` are the file system's types that are the storage's own. What a
+    /// later mount on the same path hides is left out.
+    pub fn read(text: &str, kinds: &[&str]) -> Self {
+        let mut mounts = Self::default();
         for line in text.lines() {
             let mut fields = line.split_whitespace().map(unescape);
             let (Some(device), Some(path), Some(kind)) = (fields.next(), fields.next(), fields.next()) else {
                 continue;
             };
-            mounts.retain(|mount| mount.path != path);
-            mounts.push(Mount { device, path, kind });
+            let ours = kinds.contains(&kind.as_str());
+            mounts.add(Mount { device, path, kind, ours });
         }
-        Self(mounts)
+        mounts
+    }
+
+    /// Adds a mount, which hides what was on its path.
+    pub fn add(&mut self, mount: Mount) {
+        self.0.retain(|other| other.path != mount.path);
+        self.0.push(mount);
     }
 
     /// The mount that a path lies on: the deepest one above it.
-    pub(crate) fn of(&self, path: &str) -> Option<&Mount> {
+    pub fn of(&self, path: &str) -> Option<&Mount> {
         let above = self.0.iter().filter(|mount| below(path, &mount.path).is_some());
         above.max_by_key(|mount| mount.path.len())
     }
 
     /// The mount on exactly this path.
-    pub(crate) fn at(&self, path: &str) -> Option<&Mount> {
+    pub fn at(&self, path: &str) -> Option<&Mount> {
         self.0.iter().find(|mount| mount.path == path)
     }
 
-    /// Where a dataset is mounted.
-    pub(crate) fn path_of(&self, dataset: &str) -> Option<&str> {
-        let mount = self.0.iter().find(|mount| mount.is_zfs() && mount.device == dataset);
+    /// Where a volume is mounted.
+    pub fn path_of(&self, volume: &str) -> Option<&str> {
+        let mount = self.0.iter().find(|mount| mount.ours && mount.device == volume);
         mount.map(|mount| mount.path.as_str())
     }
 
     /// Mounts in the tree below a path, the path itself not among them.
-    pub(crate) fn inside(&self, path: &str) -> impl Iterator<Item = &Mount> {
+    pub fn inside(&self, path: &str) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |mount| below(&mount.path, path).is_some_and(|rest| !rest.is_empty()))
     }
 
-    /// Mounted datasets whose names begin with `dataset/`.
-    pub(crate) fn children(&self, dataset: &str) -> impl Iterator<Item = &Mount> {
-        let prefix = format!("{dataset}/");
-        self.0.iter().filter(move |mount| mount.is_zfs() && mount.device.starts_with(&prefix))
+    /// Mounted volumes whose names begin with `volume/`.
+    pub fn children(&self, volume: &str) -> impl Iterator<Item = &Mount> {
+        let prefix = format!("{volume}/");
+        self.0.iter().filter(move |mount| mount.ours && mount.device.starts_with(&prefix))
     }
 }
 
 /// What is left of `path` behind `above`: empty where they are the same, else with a `/` in front;
 /// `None` where `path` is not in the tree.
-pub(crate) fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
+pub fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(above.trim_end_matches('/'))?;
     (rest.is_empty() || rest.starts_with('/')).then_some(if rest == "/" { "" } else { rest })
 }
 
 /// Blanks and backslashes in the table are written as `\040` and so on.
-fn unescape(field: &str) -> String {
+pub fn unescape(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -107,7 +111,7 @@ tb /over zfs rw 0 0
 
     #[test]
     fn the_deepest_mount_counts() {
-        let mounts = Mounts::read(TABLE);
+        let mounts = Mounts::read(TABLE, &["zfs", "fuse.zfs"]);
         let of = |path: &str| mounts.of(path).map(|mount| mount.device.as_str());
         assert_eq!(of("/ta/pgsql/data"), Some("ta/pgsql"));
         assert_eq!(of("/ta/pgsql/wal"), Some("ta/pgsql/wal"));
@@ -119,7 +123,7 @@ tb /over zfs rw 0 0
 
     #[test]
     fn what_is_inside_is_found() {
-        let mounts = Mounts::read(TABLE);
+        let mounts = Mounts::read(TABLE, &["zfs", "fuse.zfs"]);
         let inside: Vec<_> = mounts.inside("/ta").map(|mount| mount.device.as_str()).collect();
         assert_eq!(inside, ["ta/pgsql", "ta/pgsql/wal"]);
         assert_eq!(below("/a/b", "/a"), Some("/b"));
