@@ -121,7 +121,9 @@ fn natural(copy: &Copy, sources: &[Source], mirrors: &[Mirror]) -> Option<String
 
 /// Makes this run's directory: others may pass through it to what is theirs, but not list it.
 async fn directory(zfs: &Zfs, cx: &StageCx) -> Result<String> {
-    let path = format!("{BASE}/{}", cx.run_id());
+    // Two branches of one run may be on one machine.
+    let branch = cx.branch().map(|name| format!("-{name}")).unwrap_or_default();
+    let path = format!("{BASE}/{}{branch}", cx.run_id());
     let _ = cx.arm(RemoveTree { host: Arc::clone(zfs.host()), path: path.clone(), base: BASE });
     let script = r#"set -e; mkdir -p -m 0711 -- "$2"; mkdir -m 0711 -- "$1""#;
     zfs.host().run(Command::script(script).arg(&path).arg(BASE).as_root()).await?;
