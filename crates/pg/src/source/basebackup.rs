@@ -157,11 +157,16 @@ impl Stage for Basebackup {
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
         let taking = taking(cx)?;
         let slot = self.slot.then(|| slot::name(cx.run_id()));
+        let (cluster, application) = (self.cluster.clone(), application(cx.run_id()));
+        // Armed before the sessions' end, and so undone after it: a session that is cut off may still be
+        // making the slot.
+        if let Some(slot) = &slot {
+            let _ = cx.arm(slot::DropSlot { cluster: cluster.clone(), slot: slot.clone() });
+        }
+        let _ = cx.arm(EndSession { place: Place::default(), cluster, application });
         if let Some(slot) = &slot {
             self.reserve(&taking, slot, cx).await?;
         }
-        let (cluster, application) = (self.cluster.clone(), application(cx.run_id()));
-        let _ = cx.arm(EndSession { place: Place::default(), cluster, application });
         input.facts.put(&taking.source)?;
         input.facts.put(&Backup {
             mode: Mode::Backup,
@@ -234,8 +239,7 @@ impl Basebackup {
     /// Makes the slot, and with it makes sure that the standby is not the very server that is copied:
     /// a slot of a server shows in its data directory.
     async fn reserve(&self, taking: &Taking, slot: &str, cx: &StageCx) -> Result<()> {
-        let session = Session::connect(&self.cluster, "reseed slot").await?;
-        let _ = cx.arm(slot::DropSlot { cluster: self.cluster.clone(), slot: slot.to_owned() });
+        let session = Session::connect(&self.cluster, &application(cx.run_id())).await?;
         let created = slot::create(&session, slot).await;
         session.close().await;
         created?;

@@ -199,22 +199,24 @@ impl Quiesce {
         }
     }
 
-    /// Makes the slot of the run, or of each of its branches that ends with a standby.
-    async fn reserve(&self, session: &Session, slot: &str, cx: &StageCx) -> Result<()> {
-        for (branch, slot) in slots(slot, &cx.branches()) {
+    /// Arms the end of the slot of the run, or of each of its branches that ends with a standby.
+    fn arm_slots(&self, slots: &[(Option<String>, String)], cx: &StageCx) {
+        for (branch, slot) in slots {
             let undo = slot::DropSlot { cluster: self.cluster.clone(), slot: slot.clone() };
             let _ = match branch {
-                Some(branch) => cx.arm_for(&branch, undo),
+                Some(branch) => cx.arm_for(branch, undo),
                 None => cx.arm(undo),
             };
-            slot::create(session, &slot).await?;
         }
-        Ok(())
     }
 
     /// Opens the session that stays, makes the slot and begins the backup; each undo is armed first.
     async fn hold(&self, surveyed: &Surveyed, choice: Choice, slot: Option<&str>, cx: &StageCx) -> Result<()> {
         let application = application(cx.run_id());
+        let slots: Vec<_> = slot.into_iter().flat_map(|slot| slots(slot, &cx.branches())).collect();
+        // Armed before the session's end, and so undone after it: a session that is cut off may still
+        // be making its slot.
+        self.arm_slots(&slots, cx);
         let place = Place::default();
         let undo = EndSession { place: place.clone(), cluster: self.cluster.clone(), application: application.clone() };
         let armed = cx.arm(undo);
@@ -222,8 +224,8 @@ impl Quiesce {
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
-        if let Some(slot) = slot {
-            self.reserve(session, slot, cx).await?;
+        for (_, slot) in &slots {
+            slot::create(session, slot).await?;
         }
         let begun = backup::begin(session, surveyed, choice.mode, self.fast, cx);
         tokio::select! {
