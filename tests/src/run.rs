@@ -64,6 +64,18 @@ pub async fn succeed(text: &str) -> Ended {
     ended
 }
 
+/// A run that takes longer hangs, and its test tells where.
+const PATIENCE: Duration = Duration::from_secs(200);
+
+/// What runs on the machine and what each process waits for.
+fn processes() -> String {
+    let ps = ["-e", "-ww", "-o", "pid,ppid,stat,etimes,wchan:24,args"];
+    std::process::Command::new("ps")
+        .args(ps)
+        .output()
+        .map_or_else(|e| e.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 impl Trial {
     /// A run of this pipeline file.
     pub fn of(text: &str) -> Self {
@@ -110,9 +122,10 @@ impl Trial {
             mine.cancelled().await;
             its.cancel();
         });
-        let report = engine.run().await;
+        let report = tokio::time::timeout(PATIENCE, engine.run()).await;
         relay.abort();
         let events = std::mem::take(&mut *keeper.events.lock().unwrap());
+        let Ok(report) = report else { panic!("the run does not end\n{events:#?}\n{}", processes()) };
         Ended { report, events }
     }
 }

@@ -17,8 +17,8 @@ use crate::name;
 use crate::parse::{Features, Said};
 
 /// How long something that is busy is waited for. A file system in user space lets go of a mount
-/// only some time after `zfs unmount` has returned.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// only some time after `zfs unmount` has returned, and of a receive only some time after its end.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is tried meanwhile: somebody may be waiting for a server.
 const INTERVAL: Duration = Duration::from_millis(10);
 

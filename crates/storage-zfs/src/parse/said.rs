@@ -97,6 +97,11 @@ impl Said {
     pub(crate) fn read(text: &str) -> Self {
         // Line ends fall in the middle of sentences: "has been modified\nsince most recent snapshot".
         let text = text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+        // What is in the way of destroying a dataset is the hidden one below it, into which a receive that
+        // was ended is still at work.
+        if text.contains("cannot destroy") && text.contains("already exists") {
+            return Said::Busy;
+        }
         let known = MEANINGS.iter().find(|(words, _)| text.contains(words));
         known.map_or(Said::Other, |(_, said)| *said)
     }
@@ -140,6 +145,7 @@ mod tests {
         assert_eq!(said("cannot open 'nope/x': dataset does not exist"), Said::NotThere);
         assert_eq!(said("cannot create snapshot 'ta/a@s1': dataset already exists"), Said::Exists);
         assert_eq!(said("cannot destroy 'tb/zd': dataset is busy"), Said::Busy);
+        assert_eq!(said("cannot destroy 'tb/zd': dataset already exists"), Said::Busy);
         assert_eq!(
             said("cannot receive incremental stream: destination tb/zd has been modified\nsince most recent snapshot"),
             Said::Modified
