@@ -9,6 +9,7 @@ use reseed_core::engine::{Engine, Options, Pipeline};
 use reseed_core::event::{Event, Observer};
 use reseed_core::report::{Outcome, RunReport};
 use reseed_core::stage::Stage;
+use reseed_lab::Tool;
 use tokio_util::sync::CancellationToken;
 
 /// What a run told, and how it ended.
@@ -69,11 +70,8 @@ const PATIENCE: Duration = Duration::from_secs(200);
 
 /// What runs on the machine and what each process waits for.
 fn processes() -> String {
-    let ps = ["-e", "-ww", "-o", "pid,ppid,stat,etimes,wchan:24,args"];
-    std::process::Command::new("ps")
-        .args(ps)
-        .output()
-        .map_or_else(|e| e.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+    let ps = Tool::new("ps").args(["-e", "-ww", "-o", "pid,ppid,stat,etimes,wchan:24,args"]);
+    ps.run().unwrap_or_else(|error| error.to_string())
 }
 
 impl Trial {
