@@ -1,10 +1,14 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
+mod file;
+
 use std::fmt::{self, Debug, Display};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
+
+pub use file::FileStore;
 
 /// The SHA-256 of an object as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +19,15 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest;
         Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Refuses bytes that have another hash.
+    fn check(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        let found = Self::of(bytes);
+        match *self == found {
+            true => Ok(()),
+            false => Err(Error::failed(format!("{key} is to have the SHA-256 {self}, but its bytes have {found}"))),
+        }
     }
 }
 
