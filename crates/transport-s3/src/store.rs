@@ -1,6 +1,9 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
 mod file;
+#[cfg(feature = "s3")]
+mod s3;
+mod settings;
 
 use std::fmt::{self, Debug, Display};
 
@@ -9,6 +12,9 @@ use bytes::Bytes;
 use reseed_core::{Error, Result};
 
 pub use file::FileStore;
+#[cfg(feature = "s3")]
+pub use s3::S3Store;
+pub use settings::{Keys, S3Settings, s3_store};
 
 /// The SHA-256 of an object as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
