@@ -44,6 +44,11 @@ impl Chain {
         self.links.last()
     }
 
+    /// The main dataset on the source.
+    pub fn dataset(&self) -> Option<&str> {
+        self.links.first().map(|full| main(&full.manifest))
+    }
+
     /// Adds a manifest, if it follows.
     fn add(&mut self, key: Key, depth: u32, object: Option<&[u8]>) -> Result<(), Broken> {
         let broken = |why: String| Broken { object: key.as_str().to_owned(), why };

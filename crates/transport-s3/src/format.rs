@@ -8,9 +8,9 @@
 //! A manifest is written last and only where there is none: without it the increment does not exist.
 
 use bytes::Bytes;
+use reseed_core::item::Facts;
 use reseed_core::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::store::{Key, Sha256};
 
@@ -44,7 +44,7 @@ pub struct Manifest {
     /// Datasets that belong to the layout but whose content is not sent.
     pub left_out: Vec<LeftOut>,
     /// What the stages of the run knew and those of a restore need, in their own words.
-    pub facts: Map<String, Value>,
+    pub facts: Facts,
 }
 
 /// The manifest before this one.
@@ -249,6 +249,8 @@ mod hex {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn manifest() -> Manifest {
@@ -274,7 +276,7 @@ mod tests {
                 chunks: vec![chunk("chunks/a/000/00000000.zst", 4), chunk("chunks/a/000/00000001.zst", 3)],
             }],
             left_out: vec![LeftOut { dataset: "tank/pg/wal".into(), mountpoint: "/pg/wal".into() }],
-            facts: Map::new(),
+            facts: Facts::default(),
         }
     }
 

@@ -11,6 +11,8 @@ pub mod address;
 pub mod chain;
 pub mod chunks;
 pub mod format;
+mod get;
+mod put;
 pub mod repository;
 pub mod store;
 pub mod verify;
