@@ -177,7 +177,7 @@ async fn the_data_comes_back_without_reseed() {
     for manifest in manifests {
         by_hand(staged.root.path(), &manifest, &dataset);
     }
-    let guids = Tool::new("zfs").args(["get", "-H", "-r", "-o", "value", "guid", &dataset]).run().unwrap();
+    let guids = Tool::new("zfs").args(["get", "-Hp", "-r", "-o", "value", "guid", &dataset]).run().unwrap();
     let newest = u64::from_str_radix(last.to_guid.as_deref().unwrap(), 16).unwrap();
     assert!(guids.lines().any(|guid| guid == newest.to_string()), "{newest} is not in {guids}");
 }

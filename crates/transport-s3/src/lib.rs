@@ -1,7 +1,7 @@
 //! The staged repository: streams cut into chunks with checksums, at rest in S3 or in a directory.
 //!
 //! - [`store`] keeps objects: in S3, or in a directory.
-//! - [`format`] says what the objects of a repository are; `docs/format.md` says it to people.
+//! - [`mod@format`] says what the objects of a repository are; `docs/format.md` says it to people.
 //! - [`chunks`] turns streams into objects and back; [`chain`] orders what was stored, and [`verify`]
 //!   tells what of it can be restored.
 //!
