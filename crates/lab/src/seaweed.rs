@@ -140,3 +140,24 @@ fn request(port: u16, line: &str) -> std::io::Result<String> {
     let text = String::from_utf8_lossy(&head[..read]).into_owned();
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_ends_with_the_lab_though_nobody_ends_it() {
+        if Seaweed::missing().is_some() {
+            assert!(std::env::var_os("CI").is_none(), "nothing may be skipped in CI: SeaweedFS is missing");
+            println!("skipped: needs SeaweedFS: scripts/get-seaweedfs");
+            return;
+        }
+        let lab = Lab::new().unwrap();
+        let server = Seaweed::in_lab(&lab).unwrap();
+        server.bucket("b").unwrap();
+        let port = server.port;
+        std::mem::forget(server);
+        drop(lab);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reseed_core::Error;
 use reseed_lab::{Lab, Seaweed};
-use reseed_transport_s3::store::{Keys, S3Settings, S3Store, Sha256, Store};
+use reseed_transport_s3::store::{Keys, S3Settings, S3Store, Sha256, Store, probe};
 
 use crate::proxy::{Fault, Proxy};
 use crate::suite::{holds, key, noise, put};
@@ -40,7 +40,9 @@ async fn a_bucket_is_a_store() {
     holds(Arc::new(S3Store::new(settings(&server, "pg/main")))).await;
     assert_eq!(neighbour.list("").await.unwrap().len(), 1);
     neighbour.delete(&key("orders")).await.unwrap();
-    holds(Arc::new(S3Store::new(settings(&server, "")))).await;
+    let whole = S3Store::new(settings(&server, ""));
+    probe(&whole).await.unwrap();
+    holds(Arc::new(whole)).await;
 }
 
 async fn errors(settings: S3Settings) -> Vec<Error> {
