@@ -1,6 +1,7 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
 mod file;
+mod probe;
 #[cfg(feature = "s3")]
 mod s3;
 mod settings;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use reseed_core::{Error, Result};
 
 pub use file::FileStore;
+pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
 pub use settings::{Keys, S3Settings, s3_store};
