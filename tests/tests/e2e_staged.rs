@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reseed_core::report::{Outcome, RunReport};
-use reseed_lab::{Major, PairOptions, Storage, Tool};
+use reseed_lab::{Major, PairOptions, Seaweed, Storage, Tool};
 use reseed_tests::fault::{Fault, Faulty};
 use reseed_tests::ready_for;
 use reseed_tests::run::{Trial, run, succeed};
@@ -19,20 +19,38 @@ use reseed_transport_s3::verify::{Depth, verify};
 struct Staged {
     scene: Scene,
     root: tempfile::TempDir,
+    /// Where the repository is a bucket.
+    server: Option<Seaweed>,
 }
 
 impl Staged {
     fn on(storage: Storage) -> Option<Self> {
         let options = || PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) };
         let root = tempfile::tempdir().unwrap();
-        ready_for(storage).then(|| Self { scene: Scene::with(&options()), root })
+        ready_for(storage).then(|| Self { scene: Scene::with(&options()), root, server: None })
     }
 
     fn storage(&self) -> &'static str {
         if self.scene.storage == Storage::Zfs { "zfs" } else { "btrfs" }
     }
 
+    fn in_a_bucket(mut self) -> Self {
+        let server = Seaweed::in_lab(&self.scene.lab).unwrap();
+        server.bucket("offsite").unwrap();
+        std::fs::write(self.root.path().join("id"), &server.access_key_id).unwrap();
+        std::fs::write(self.root.path().join("secret"), &server.secret_access_key).unwrap();
+        self.server = Some(server);
+        self
+    }
+
     fn repository(&self) -> String {
+        if let Some(server) = &self.server {
+            let (endpoint, root) = (server.endpoint(), self.root.path().display());
+            return format!(
+                "[repositories.offsite]\nurl = \"s3://offsite/pg\"\nendpoint = \"{endpoint}\"\n\
+                 access_key_id = {{ file = \"{root}/id\" }}\nsecret_access_key = {{ file = \"{root}/secret\" }}\n\n"
+            );
+        }
         format!("[repositories.offsite]\nurl = \"file://{}\"\n\n", self.root.path().display())
     }
 
@@ -117,6 +135,19 @@ async fn what_is_put_on_btrfs_can_be_got() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_on_zfs_can_be_got() {
     comes_back(Storage::Zfs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_into_a_bucket_can_be_got() {
+    let Some(staged) = Staged::on(Storage::Btrfs) else { return };
+    let staged = staged.in_a_bucket();
+    let full = staged.put().await;
+    let second = staged.put().await;
+    assert_eq!((full.full, second.full), (true, false));
+    let whole = staged.get("one").await;
+    assert_eq!((whole.to_guid, whole.stream_bytes), (second.to_guid, full.stream_bytes + second.stream_bytes));
+    let third = staged.put().await;
+    assert_eq!(staged.get("one").await.to_guid, third.to_guid);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use crate::chain::{Chain, Link, chains, publish};
 use crate::chunks::{Writing, Written, write};
 use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION};
 use crate::repository::RepositoryResource;
-use crate::store::Store;
+use crate::store::{Store, probe};
 
 /// Puts streams into a staged repository: compressed chunks with checksums, and a manifest at last. The
 /// first run puts the whole, each later one what has changed since the newest that is there.
@@ -117,8 +117,7 @@ impl Stage for Put {
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let most = (self.how.in_flight + 1) * 2 * (self.how.chunk >> 20);
         cx.note(format!("into {}, with at most about {most} MiB of chunks in memory", self.store.url()));
-        // A manifest's list says that the repository can be read; the first chunk, that it can be written.
-        self.store.list(crate::format::MANIFESTS).await.map(drop).map_err(Error::into_refusal)
+        probe(self.store.as_ref()).await
     }
 
     async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
