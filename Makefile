@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test lint docs bench pg-versions install
+.PHONY: help demo build test lint docs bench pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,7 +26,7 @@ build: ## the release binary
 	cargo build --release --bin reseed
 
 # The last lines are the runner's own summary of all tests, so doc tests go first.
-test: pg-versions ## every test, on real parts
+test: pg-versions seaweedfs ## every test, on real parts
 	@scripts/install build lab
 	cargo build --quiet --bin reseed
 	cargo test --quiet --workspace --doc
@@ -60,6 +60,10 @@ bench: ## what reseed costs, as ratios within one run
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
 	@scripts/install versions
 	@scripts/get-postgres
+
+seaweedfs: ## an S3 server for the tests, in a cache
+	@scripts/install s3
+	@scripts/get-seaweedfs
 
 install: build ## to /usr/local/bin
 	$(if $(sudo),sudo) install -m 755 $(target)/release/reseed $(or $(DESTDIR),/usr/local)/bin/reseed

@@ -31,6 +31,7 @@ use reseed_pg as _;
 use reseed_storage_btrfs as _;
 use reseed_storage_dir as _;
 use reseed_storage_zfs as _;
+use reseed_transport_s3 as _;
 use reseed_transport_ssh as _;
 
 use args::{Args, Command};

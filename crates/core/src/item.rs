@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 pub use pending::{Pass, Pending};
 pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
@@ -177,7 +177,8 @@ pub trait Volume: Debug + Send + Sync {
 }
 
 /// Facts that travel with an item and can be stored: one value for each name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Facts(serde_json::Map<String, serde_json::Value>);
 
 /// A value that travels in [`Facts`].

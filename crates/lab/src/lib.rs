@@ -1,11 +1,11 @@
-//! Throw-away pools, sshd and PostgreSQL servers, for the demo and the tests of reseed.
+//! Throw-away pools, sshd, PostgreSQL and S3 servers, for the demo and the tests of reseed.
 //!
 //! Everything that a [`Lab`] makes lies in one temporary directory and is ended and removed when the
 //! lab is dropped, and also when the process that made it is killed: a small guard process, started
 //! first, waits for the lab's end and then cleans up. See [`Guard`].
 //!
 //! The parts are real: ZFS pools in files and btrfs on loop devices, an sshd on a high port of 127.0.0.1, PostgreSQL
-//! servers under load.
+//! servers under load, SeaweedFS as an S3 server.
 
 mod btrfs;
 mod error;
@@ -17,6 +17,7 @@ mod parts;
 mod pool;
 mod process;
 mod recipe;
+mod seaweed;
 mod server;
 mod sshd;
 mod zfs;
@@ -35,6 +36,7 @@ pub use parts::{Part, is_root, missing_parts};
 pub use pool::{Pool, Storage};
 pub use process::{Tool, User};
 pub use recipe::{Recipe, Seat, Switch};
+pub use seaweed::Seaweed;
 pub use server::{PrimaryOptions, REPLICATOR, Server};
 pub use sshd::{FarPath, Sshd};
 pub use zfs::Zfs;

@@ -241,7 +241,7 @@ pub trait Sink: Debug + Send + Sync {
     /// # Errors
     /// When it has not.
     async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()>;
-    /// Makes a volume of all that was received.
+    /// Makes a volume of all that was received: of each dataset, where it arrived last.
     ///
     /// # Errors
     /// When the storage refuses.
@@ -324,7 +324,7 @@ impl<S: Sink> Stage for SinkStage<S> {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
-        let mut received = Vec::with_capacity(streams.len());
+        let mut received: Vec<StreamHeader> = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
             let job = self.0.begin(&header, cx).await;
@@ -332,6 +332,8 @@ impl<S: Sink> Stage for SinkStage<S> {
             receive(stream, self.0.host().as_ref(), job, cx).await?;
             self.0.verify(&header, cx).await?;
             report_received(&header, cx);
+            // Of several increments of one dataset the last one says where it has arrived.
+            received.retain(|earlier| earlier.part.dataset != header.part.dataset);
             received.push(header);
         }
         let volume = self.0.finish(received, cx).await?;

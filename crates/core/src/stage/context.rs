@@ -234,6 +234,11 @@ impl CheckCx {
         self.run.branch.as_deref()
     }
 
+    /// What the run, or the branch that the stage is in, gives in the end, where its stages fit.
+    pub fn gives(&self) -> Option<Kind> {
+        self.run.stages.iter().try_fold(Kind::Start, |kind, stage| stage.flow(&kind).ok())
+    }
+
     /// Whether a stage of this name is in the pipeline.
     pub fn has_stage(&self, name: &str) -> bool {
         self.run.stages.iter().any(|stage| stage.name() == name)

@@ -36,8 +36,8 @@ struct QuiesceConfig {
     /// else one atomic snapshot where there can be one, else backup mode.
     #[serde(default)]
     mode: Wish,
-    /// Whether a replication slot retains the WAL that the new standby needs until it streams. Without
-    /// it the source must keep enough by itself (`wal_keep_size`).
+    /// Whether a replication slot retains the WAL that the new standby needs until it streams; there is
+    /// none where the pipeline makes no standby. Without it the source must keep enough by itself (`wal_keep_size`).
     #[serde(default = "yes")]
     slot: bool,
     /// Whether the checkpoint is done at once; otherwise it is spread, which takes minutes.
@@ -148,10 +148,14 @@ fn surveyed(cx: &CheckCx) -> Result<Arc<Surveyed>> {
     cx.board().need(|| Error::failed("the source was not surveyed"))
 }
 
-/// Standbys that the run makes: one, or of its branches those that end with one.
+/// Standbys that the run makes: one, or of its branches those that end with one. What only goes into a
+/// repository, or stays a dataset, follows nobody, and a slot for it would retain WAL for ever.
 fn standbys(cx: &CheckCx) -> usize {
     let branches = cx.branches();
-    if branches.is_empty() { 1 } else { branches.iter().filter(|branch| branch.gives_standby()).count() }
+    match branches.is_empty() {
+        true => usize::from(cx.gives() == Some(Kind::Standby)),
+        false => branches.iter().filter(|branch| branch.gives_standby()).count(),
+    }
 }
 
 impl Quiesce {

@@ -1,0 +1,139 @@
+//! Chains of manifests: a full and the increments after it.
+
+use std::collections::BTreeMap;
+
+use reseed_core::{Error, Result};
+
+use crate::format::{self, MANIFESTS, Manifest, Parent};
+use crate::store::{Key, Sha256, Store};
+
+/// One manifest of a chain, as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its object.
+    pub key: Key,
+    /// The SHA-256 of the object.
+    pub sha256: Sha256,
+    /// What it says.
+    pub manifest: Manifest,
+}
+
+/// A full and its increments, as far as each follows from the one before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chain {
+    /// What the names of its manifests have in common.
+    pub name: String,
+    /// Those that can be relied on, the full first.
+    pub links: Vec<Link>,
+    /// Why it ends before its last manifest, where it does.
+    pub broken: Option<Broken>,
+}
+
+/// Where a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The object.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Chain {
+    /// Its newest manifest.
+    pub fn newest(&self) -> Option<&Link> {
+        self.links.last()
+    }
+
+    /// The main dataset on the source.
+    pub fn dataset(&self) -> Option<&str> {
+        self.links.first().map(|full| main(&full.manifest))
+    }
+
+    /// Adds a manifest, if it follows.
+    fn add(&mut self, key: Key, depth: u32, object: Option<&[u8]>) -> Result<(), Broken> {
+        let broken = |why: String| Broken { object: key.as_str().to_owned(), why };
+        let Some(bytes) = object else { return Err(broken("it is missing".to_owned())) };
+        let manifest = Manifest::read(&key, bytes).map_err(|error| broken(error.chain()))?;
+        self.follows(&key, depth, &manifest).map_err(broken)?;
+        self.links.push(Link { sha256: Sha256::of(bytes), key, manifest });
+        Ok(())
+    }
+
+    fn follows(&self, key: &Key, depth: u32, manifest: &Manifest) -> Result<(), String> {
+        let before = self.links.last();
+        let parent = before.map(Link::as_parent);
+        if manifest.depth != depth || manifest.parent != parent {
+            return Err(format!("it does not follow {}", before.map_or("nothing", |link| link.key.as_str())));
+        }
+        if depth == 0 && format::manifest_key(main(manifest), &manifest.run, 0).ok().as_ref() != Some(key) {
+            return Err("it is the manifest of another chain".to_owned());
+        }
+        let Some(before) = before else { return Ok(()) };
+        for stream in &manifest.streams {
+            let held = before.manifest.of(&stream.dataset).map(|stream| &stream.guid);
+            if stream.from_guid.as_ref() != held {
+                return Err(format!("its stream of {} starts from another snapshot", stream.dataset));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    /// How the next one names it.
+    pub fn as_parent(&self) -> Parent {
+        Parent { manifest: self.key.as_str().to_owned(), sha256: self.sha256 }
+    }
+}
+
+fn main(manifest: &Manifest) -> &str {
+    manifest.streams.iter().find(|stream| stream.main).map_or("", |stream| stream.dataset.as_str())
+}
+
+/// Every chain of a repository, in order of name. A broken one is given as far as it goes.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn chains(store: &dyn Store) -> Result<Vec<Chain>> {
+    let mut found: BTreeMap<String, BTreeMap<u32, Key>> = BTreeMap::new();
+    for object in store.list(MANIFESTS).await? {
+        if let Some((name, depth)) = format::position(&object.key) {
+            found.entry(name).or_default().insert(depth, object.key);
+        }
+    }
+    let mut chains = Vec::with_capacity(found.len());
+    for (name, keys) in found {
+        chains.push(chain(store, name, &keys).await?);
+    }
+    Ok(chains)
+}
+
+async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>) -> Result<Chain> {
+    let mut chain = Chain { name, links: vec![], broken: None };
+    let last = keys.keys().next_back().copied().unwrap_or_default();
+    for depth in 0..=last {
+        let key = Key::new(format!("{MANIFESTS}{}/{depth:06}.json", chain.name))?;
+        let object = if keys.contains_key(&depth) { store.get(&key).await? } else { None };
+        if let Err(broken) = chain.add(key, depth, object.as_deref()) {
+            chain.broken = Some(broken);
+            break;
+        }
+    }
+    Ok(chain)
+}
+
+/// Writes a manifest: with this the increment exists. Of two runs that add to one chain one wins.
+///
+/// # Errors
+/// When it can't be written, or another run was first.
+pub async fn publish(store: &dyn Store, root: &str, manifest: &Manifest) -> Result<Link> {
+    let key = format::manifest_key(main(manifest), root, manifest.depth)?;
+    let bytes = manifest.to_bytes()?;
+    let sha256 = Sha256::of(&bytes);
+    // One that is there already and the same is of this run: the answer to an earlier try was lost.
+    if !store.put_new(&key, bytes.clone(), sha256).await? && store.get(&key).await?.as_ref() != Some(&bytes) {
+        let error = Error::failed(format!("another run has written {key} in {} meanwhile", store.url()));
+        return Err(error.hint("run again: what it has added will be the base"));
+    }
+    Ok(Link { key, sha256, manifest: manifest.clone() })
+}

@@ -1,0 +1,11 @@
+//! Streams as chunks, and chunks as streams.
+
+mod read;
+mod write;
+
+pub(crate) use read::examine;
+pub use read::{Reading, read};
+pub use write::{Writing, Written, write};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! A stored stream as it was. No byte goes on before its chunk's hash was checked.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reseed_core::stream::{BoxStream, ByteStream};
+use reseed_core::{Error, Result};
+use sha2::Digest;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::chain::Broken;
+use crate::format::{Chunk, Stream};
+use crate::store::{Key, Sha256, Store};
+
+/// How streams are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Chunks that are fetched ahead of whoever takes the bytes.
+    pub ahead: usize,
+}
+
+/// The stream as it was before it was cut. It ends cleanly only when all of it was right.
+pub fn read(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> BoxStream {
+    Box::new(Chunks {
+        fetching: Fetching::new(store, stream, how),
+        dataset: stream.dataset.clone(),
+        hash: sha2::Sha256::new(),
+        sha256: stream.sha256,
+    })
+}
+
+/// The objects of a stream that are not what was stored, every one of them read.
+///
+/// # Errors
+/// When the store can't be asked: that says nothing about the stream.
+pub(crate) async fn examine(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> Result<Vec<Broken>> {
+    let (mut fetching, mut hash) = (Fetching::new(store, stream, how), sha2::Sha256::new());
+    let mut broken = vec![];
+    while let Some(fetched) = fetching.next().await? {
+        match fetched {
+            Ok(plain) => hash.update(&plain),
+            Err(found) => broken.push(found),
+        }
+    }
+    if broken.is_empty() && Sha256(hash.finalize().into()) != stream.sha256 {
+        let object = stream.chunks.first().map(|chunk| chunk.object.clone()).unwrap_or_default();
+        broken.push(Broken { object, why: "its chunks together are not the stream that was stored".to_owned() });
+    }
+    Ok(broken)
+}
+
+/// Chunks in order, some of them fetched ahead.
+struct Fetching {
+    store: Arc<dyn Store>,
+    wanted: VecDeque<Chunk>,
+    coming: VecDeque<AbortOnDropHandle<Result<Result<Bytes, Broken>>>>,
+    ahead: usize,
+}
+
+impl Fetching {
+    fn new(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> Self {
+        let wanted = stream.chunks.clone().into();
+        Self { store: Arc::clone(store), wanted, coming: VecDeque::new(), ahead: how.ahead.max(1) }
+    }
+
+    async fn next(&mut self) -> Result<Option<Result<Bytes, Broken>>> {
+        while self.coming.len() < self.ahead
+            && let Some(chunk) = self.wanted.pop_front()
+        {
+            let fetching = tokio::spawn(fetch(Arc::clone(&self.store), chunk));
+            self.coming.push_back(AbortOnDropHandle::new(fetching));
+        }
+        let Some(next) = self.coming.pop_front() else { return Ok(None) };
+        next.await.map_err(|e| Error::failed("fetching a chunk broke off").because(e))?.map(Some)
+    }
+}
+
+struct Chunks {
+    fetching: Fetching,
+    dataset: String,
+    hash: sha2::Sha256,
+    sha256: Sha256,
+}
+
+#[async_trait]
+impl ByteStream for Chunks {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        match self.fetching.next().await? {
+            Some(Ok(plain)) => {
+                self.hash.update(&plain);
+                Ok(Some(plain))
+            }
+            Some(Err(Broken { object, why })) => Err(Error::failed(format!("{object} can't be used: {why}"))),
+            None => self.end().map(|()| None),
+        }
+    }
+}
+
+impl Chunks {
+    fn end(&mut self) -> Result<()> {
+        let found: [u8; 32] = std::mem::take(&mut self.hash).finalize().into();
+        match found == self.sha256.0 {
+            true => Ok(()),
+            false => Err(Error::failed(format!("the stream of {} is not the one that was stored", self.dataset))),
+        }
+    }
+}
+
+/// One chunk's bytes, once its object is known to be the one that was stored.
+async fn fetch(store: Arc<dyn Store>, chunk: Chunk) -> Result<Result<Bytes, Broken>> {
+    let object = store.get(&Key::new(&*chunk.object)?).await?;
+    let checking = tokio::task::spawn_blocking(move || {
+        let plain = object.ok_or_else(|| "it is missing".to_owned()).and_then(|object| decode(&chunk, &object));
+        plain.map_err(|why| Broken { object: chunk.object, why })
+    });
+    checking.await.map_err(|e| Error::failed("decompressing broke off").because(e))
+}
+
+fn decode(chunk: &Chunk, object: &[u8]) -> Result<Bytes, String> {
+    if object.len() as u64 != chunk.stored {
+        return Err(format!("it has {} bytes, and {} were stored", object.len(), chunk.stored));
+    }
+    if Sha256::of(object) != chunk.sha256 {
+        return Err("its SHA-256 is not the one that was stored".to_owned());
+    }
+    let size = usize::try_from(chunk.size).map_err(|_| "no memory holds it".to_owned())?;
+    let plain = zstd::bulk::decompress(object, size).map_err(|error| format!("it can't be decompressed: {error}"))?;
+    match plain.len() == size {
+        true => Ok(plain.into()),
+        false => Err(format!("{} bytes are in it, and not {size}", plain.len())),
+    }
+}

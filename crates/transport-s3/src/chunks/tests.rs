@@ -1,0 +1,203 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reseed_core::stream::{BoxStream, ByteStream};
+use reseed_core::{Error, Result};
+
+use super::*;
+use crate::format::Stream;
+use crate::store::FileStore;
+use crate::store::{Key, Sha256, Store};
+
+/// Pieces of odd sizes, and then an error where one is wanted.
+struct Pieces(VecDeque<Bytes>, bool);
+
+#[async_trait]
+impl ByteStream for Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        match self.0.pop_front() {
+            Some(piece) => Ok(Some(piece)),
+            None if self.1 => Err(Error::failed("cut")),
+            None => Ok(None),
+        }
+    }
+}
+
+fn stream(bytes: &[u8], fails: bool) -> BoxStream {
+    Box::new(Pieces(bytes.chunks(37).map(Bytes::copy_from_slice).collect(), fails))
+}
+
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+fn how() -> Writing {
+    Writing { chunk: 100, level: 3, in_flight: 3 }
+}
+
+fn of(written: &Written) -> Stream {
+    Stream {
+        dataset: "tank/pg".into(),
+        mountpoint: "/pg".into(),
+        snapshot: "s".into(),
+        guid: "1".into(),
+        from_guid: None,
+        main: true,
+        encodings: vec![],
+        size: written.size,
+        sha256: written.sha256,
+        chunks: written.chunks.clone(),
+    }
+}
+
+/// What comes out, and how it ends.
+async fn all(mut stream: BoxStream) -> (Vec<u8>, Result<()>) {
+    let mut bytes = vec![];
+    loop {
+        match stream.next().await {
+            Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+            Ok(None) => return (bytes, Ok(())),
+            Err(error) => return (bytes, Err(error)),
+        }
+    }
+}
+
+fn store(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    Arc::new(FileStore::new(directory.path()))
+}
+
+#[tokio::test]
+async fn a_stream_comes_back_as_it_was_whatever_its_length() {
+    for size in [0, 1, 99, 100, 101, 1000, 12_345] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, data) = (store(&directory), noise(size));
+        let written = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
+        assert_eq!((written.size, written.chunks.len()), (size as u64, size.div_ceil(100)));
+        assert_eq!(written.sha256, Sha256::of(&data));
+        for ahead in [1, 4] {
+            let (bytes, end) = all(read(&store, &of(&written), &Reading { ahead })).await;
+            end.unwrap();
+            assert_eq!(bytes, data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_never_taken_for_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = write(&store(&directory), "run", 0, stream(&noise(250), true), &how()).await.unwrap_err();
+    assert_eq!(error.chain(), "cut");
+}
+
+#[tokio::test]
+async fn what_another_run_wrote_is_not_overwritten_and_what_is_the_same_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, data) = (store(&directory), noise(250));
+    let first = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
+    assert_eq!(write(&store, "run", 0, stream(&data, false), &how()).await.unwrap(), first);
+    let error = write(&store, "run", 0, stream(&noise(251)[1..], false), &how()).await.unwrap_err();
+    assert!(error.chain().contains("was written by another run"), "{}", error.chain());
+    all(read(&store, &of(&first), &Reading { ahead: 2 })).await.1.unwrap();
+}
+
+/// What is done to one object.
+type Harm = fn(Vec<u8>) -> Option<Vec<u8>>;
+
+#[tokio::test]
+async fn no_wrong_byte_comes_out_and_the_object_is_named() {
+    let harms: [Harm; 5] = [
+        |_| None,
+        |mut bytes| {
+            bytes.pop();
+            Some(bytes)
+        },
+        |mut bytes| {
+            bytes[20] ^= 1;
+            Some(bytes)
+        },
+        |_| Some(zstd::bulk::compress(&[7; 100], 3).unwrap()),
+        |_| Some(vec![]),
+    ];
+    let data = noise(1000);
+    for (index, harm) in (0..10).flat_map(|index| harms.map(|harm| (index, harm))) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        let written = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
+        let object = written.chunks[index].object.clone();
+        let path = directory.path().join(&object);
+        match harm(std::fs::read(&path).unwrap()) {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let (bytes, end) = all(read(&store, &of(&written), &Reading { ahead: 3 })).await;
+        assert_eq!(bytes, data[..index * 100], "what came before is right, and no more comes");
+        let told = end.unwrap_err().chain();
+        assert!(told.contains(&object), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_in_another_order_never_end_cleanly() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    let written = write(&store, "run", 0, stream(&noise(300), false), &how()).await.unwrap();
+    let mut record = of(&written);
+    record.chunks.swap(0, 1);
+    let (_, end) = all(read(&store, &record, &Reading { ahead: 3 })).await;
+    assert!(end.unwrap_err().chain().contains("is not the one that was stored"));
+}
+
+/// Fails at one of its calls.
+#[derive(Debug)]
+struct Failing(Arc<dyn Store>, std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl Store for Failing {
+    fn url(&self) -> String {
+        self.0.url()
+    }
+
+    async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
+        self.0.put(key, bytes, sha256).await
+    }
+
+    async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
+        match self.1.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Err(Error::failed("no")),
+            _ => self.0.put_new(key, bytes, sha256).await,
+        }
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.0.get(key).await
+    }
+
+    async fn size(&self, key: &Key) -> Result<Option<u64>> {
+        self.0.size(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<crate::store::Object>> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_any_call_fails_the_whole() {
+    for at in 0..10 {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Failing(store(&directory), at.into()));
+        let error = write(&store, "run", 0, stream(&noise(1000), false), &how()).await.unwrap_err();
+        assert_eq!(error.chain(), "no");
+    }
+}

@@ -1,0 +1,202 @@
+//! The stage `s3-get`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::config::{BuildCx, Located, Problem, Ref};
+use reseed_core::item::{Item, LeftOut, Payload, SnapshotPart, StreamHeader, StreamItem};
+use reseed_core::registry::StageConfig;
+use reseed_core::stage::{CheckCx, Holdings, Stage, StageCx};
+use reseed_core::stream::Metered;
+use reseed_core::{Error, Format, Kind, Mismatch, Result, StreamKind, register_stage};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::chain::{Chain, Link, chains};
+use crate::chunks::{Reading, read};
+use crate::format::Stream;
+use crate::repository::RepositoryResource;
+use crate::store::Store;
+
+/// Takes streams from a staged repository: for a target that holds nothing the whole chain, for one that
+/// holds a part of it the increments that it lacks. A chunk's bytes go on only when its SHA-256 is right.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GetConfig {
+    /// The repository.
+    repository: Ref,
+    /// The storage whose streams are wanted, the first word of the stage that receives them: `zfs`.
+    storage: String,
+    /// The main dataset on the source, where the repository has chains of more than one.
+    dataset: Option<String>,
+    /// Chunks that are fetched ahead of the receiver, from 1 to 64; by default 4.
+    #[serde(default = "ahead")]
+    ahead: Located<usize>,
+}
+
+fn ahead() -> Located<usize> {
+    Located::nowhere(4)
+}
+
+register_stage!(GetConfig);
+
+impl StageConfig for GetConfig {
+    const NAME: &'static str = NAME;
+
+    fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+        let good = (1..=64).contains(&*self.ahead);
+        if !good {
+            cx.problem(Problem::at(self.ahead.span(), "1 to 64 chunks may be on their way"));
+        }
+        let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
+        let (store, how) = (Arc::clone(&repository.0), Reading { ahead: *self.ahead });
+        let Self { storage, dataset, .. } = self;
+        good.then(|| Arc::new(Get { store, storage, dataset, how }) as _)
+    }
+}
+
+const NAME: &str = "s3-get";
+
+#[derive(Debug)]
+struct Get {
+    store: Arc<dyn Store>,
+    storage: String,
+    dataset: Option<String>,
+    how: Reading,
+}
+
+/// What the survey chose, for the run: what is restored is what was checked.
+#[derive(Debug, Clone)]
+struct Chosen(Vec<Link>);
+
+#[async_trait]
+impl Stage for Get {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        let gives = Kind::Stream(StreamKind::plain(Format::named(self.storage.clone())));
+        match input {
+            Kind::Start => Ok(gives),
+            other => Err(Mismatch::new("the start of a pipeline", other, gives)),
+        }
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        let all = chains(self.store.as_ref()).await.map_err(Error::into_refusal)?;
+        let chain = self.choose(&all)?;
+        if let Some(broken) = &chain.broken {
+            cx.warn(format!("the chain ends early: {}: {}", broken.object, broken.why));
+        }
+        cx.board().put(Chosen(chain.links.clone()));
+        Ok(())
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        let missing = self.missing(cx).await.map_err(Error::into_refusal)?;
+        let (chunks, stored) = sizes(&missing);
+        let what = match missing.first().is_some_and(|link| link.manifest.parent.is_none()) {
+            true => "the whole",
+            false => "what the target lacks",
+        };
+        let (number, mib) = (missing.len(), stored.div_ceil(1 << 20));
+        cx.note(format!("from {}: {what}, {number} manifests, {chunks} chunks, {mib} MiB", self.store.url()));
+        Ok(())
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let missing = self.missing(cx).await?;
+        let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
+        let facts = newest.manifest.facts.clone();
+        let mut streams = vec![];
+        for link in &missing {
+            let left_out: Vec<_> = link
+                .manifest
+                .left_out
+                .iter()
+                .map(|left| LeftOut { dataset: left.dataset.clone(), mountpoint: left.mountpoint.clone() })
+                .collect();
+            for stream in &link.manifest.streams {
+                cx.meters().expect(stream.size);
+                let bytes = Metered::boxed(read(&self.store, stream, &self.how), Arc::clone(&cx.meters().stream));
+                streams.push(StreamItem::here(self.header(stream, left_out.clone()), bytes));
+            }
+        }
+        Ok(Item { facts, ..input.with(Payload::Streams(streams)) })
+    }
+}
+
+impl Get {
+    fn choose<'c>(&self, all: &'c [Chain]) -> Result<&'c Chain> {
+        let fits = |chain: &&Chain| {
+            let storage = chain.links.first().is_some_and(|link| link.manifest.storage == self.storage);
+            storage && self.dataset.as_deref().is_none_or(|dataset| chain.dataset() == Some(dataset))
+        };
+        let mut fitting: Vec<_> = all.iter().filter(fits).collect();
+        fitting.sort_by_key(|chain| chain.newest().map(|link| link.manifest.created));
+        let mut datasets: Vec<_> = fitting.iter().filter_map(|chain| chain.dataset()).collect();
+        datasets.sort_unstable();
+        datasets.dedup();
+        match (fitting.pop(), &datasets[..]) {
+            (Some(chain), [_]) => Ok(chain),
+            (Some(_), several) => {
+                let error = Error::refused(format!("{} has chains of several datasets", self.store.url()));
+                Err(error.hint(format!("name one: `dataset = \"…\"`, of {}", several.join(", "))))
+            }
+            (None, _) => {
+                let error = Error::refused(format!("{} has nothing that could be restored", self.store.url()));
+                Err(error.hint(format!(
+                    "see whether `storage = \"{}\"`, `dataset` and the address are right, and whether s3-put has run",
+                    self.storage
+                )))
+            }
+        }
+    }
+
+    /// The manifests whose streams the target lacks.
+    async fn missing(&self, cx: &CheckCx) -> Result<Vec<Link>> {
+        let chosen = cx.board().get::<Chosen>().ok_or_else(|| Error::failed("the repository was not surveyed"))?;
+        let newest = chosen.0.last().ok_or_else(|| Error::failed("the chain is empty"))?;
+        let parts: Vec<_> = newest.manifest.streams.iter().map(part).collect();
+        let held = cx.holdings(&parts).await?;
+        let start = chosen.0.iter().rposition(|link| holds(&held, link)).map_or(0, |at| at + 1);
+        if start == chosen.0.len() {
+            let error = Error::refused(format!("{} holds the newest that is in {}", held.target, self.store.url()));
+            return Err(error.hint("there is nothing to do until s3-put has run again"));
+        }
+        Ok(chosen.0[start..].to_vec())
+    }
+
+    fn header(&self, stream: &Stream, left_out: Vec<LeftOut>) -> StreamHeader {
+        StreamHeader {
+            part: part(stream),
+            from_guid: stream.from_guid.clone(),
+            format: Format::named(self.storage.clone()),
+            encodings: vec![],
+            estimate: Some(stream.size),
+            left_out,
+        }
+    }
+}
+
+/// Whether the target has all that a manifest arrives at.
+fn holds(held: &Holdings, link: &Link) -> bool {
+    link.manifest.streams.iter().all(|stream| held.of(&stream.dataset).contains(&stream.guid))
+}
+
+fn part(stream: &Stream) -> SnapshotPart {
+    SnapshotPart {
+        dataset: stream.dataset.clone(),
+        mountpoint: stream.mountpoint.clone(),
+        snapshot: stream.snapshot.clone(),
+        guid: stream.guid.clone(),
+        main: stream.main,
+    }
+}
+
+/// Number and stored bytes of all chunks.
+fn sizes(links: &[Link]) -> (usize, u64) {
+    let chunks = links.iter().flat_map(|link| &link.manifest.streams).flat_map(|stream| &stream.chunks);
+    (chunks.clone().count(), chunks.map(|chunk| chunk.stored).sum())
+}

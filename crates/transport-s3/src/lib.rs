@@ -1,0 +1,20 @@
+//! The staged repository: streams cut into chunks with checksums, at rest in S3 or in a directory.
+//!
+//! - [`store`] keeps objects: in S3, or in a directory.
+//! - [`mod@format`] says what the objects of a repository are; `docs/format.md` says it to people.
+//! - [`chunks`] turns streams into objects and back; [`chain`] orders what was stored, and [`verify`]
+//!   tells what of it can be restored.
+//!
+//! What registers itself needs `use reseed_transport_s3 as _;` in a binary that wants it.
+
+pub mod address;
+pub mod chain;
+pub mod chunks;
+pub mod format;
+mod get;
+mod put;
+pub mod repository;
+pub mod store;
+pub mod verify;
+
+pub use repository::{RepositoryResource, open};

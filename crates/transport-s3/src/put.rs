@@ -1,0 +1,251 @@
+//! The stage `s3-put`.
+
+mod undo;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
+use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::registry::StageConfig;
+use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Stage, StageCx};
+use reseed_core::{Error, Kind, Mismatch, Result, StreamKind, register_stage};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::undo::DeleteChunks;
+use crate::chain::{Chain, Link, chains, publish};
+use crate::chunks::{Writing, Written, write};
+use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION};
+use crate::repository::RepositoryResource;
+use crate::store::{Store, probe};
+
+/// Puts streams into a staged repository: compressed chunks with checksums, and a manifest at last. The
+/// first run puts the whole, each later one what has changed since the newest that is there.
+///
+/// Any standby can be brought up to date from there by `s3-get`, at any time, without the source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PutConfig {
+    /// The repository.
+    repository: Ref,
+    /// Bytes of a stream in one chunk, from 1 MiB to 1 GiB; by default 32 MiB. A chunk is what is
+    /// retried when something fails, and what is in memory.
+    #[serde(default = "chunk")]
+    chunk: Located<Size>,
+    /// Level of zstd, from 1 to 19; by default 3.
+    #[serde(default = "level")]
+    level: Located<i32>,
+    /// Chunks that are compressed and stored at once, from 1 to 64; by default 4. About twice as many
+    /// are in memory.
+    #[serde(default = "in_flight")]
+    in_flight: Located<usize>,
+    /// Increments after which the whole is put again, so that a restore never needs more; by default 30.
+    #[serde(default = "max_increments")]
+    max_increments: u32,
+}
+
+fn chunk() -> Located<Size> {
+    Located::nowhere(Size::bytes(32 << 20).expect("it is more than nothing"))
+}
+
+fn level() -> Located<i32> {
+    Located::nowhere(3)
+}
+
+fn in_flight() -> Located<usize> {
+    Located::nowhere(4)
+}
+
+fn max_increments() -> u32 {
+    30
+}
+
+register_stage!(PutConfig);
+
+impl StageConfig for PutConfig {
+    const NAME: &'static str = NAME;
+
+    fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+        let mut good = true;
+        let mut within = |fine: bool, span, what: &str| {
+            good &= fine;
+            (!fine).then(|| cx.problem(Problem::at(span, what)));
+        };
+        within((1 << 20..=1 << 30).contains(&self.chunk.get()), self.chunk.span(), "a chunk has 1 MiB to 1 GiB");
+        within((1..=19).contains(&*self.level), self.level.span(), "levels go from 1 to 19");
+        within((1..=64).contains(&*self.in_flight), self.in_flight.span(), "1 to 64 chunks may be on their way");
+        let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
+        let chunk = usize::try_from(self.chunk.get()).ok()?;
+        let how = Writing { chunk, level: *self.level, in_flight: *self.in_flight };
+        let (store, name) = (Arc::clone(&repository.0), self.repository.to_string());
+        good.then(|| Arc::new(Put { store, name, how, max_increments: self.max_increments }) as _)
+    }
+}
+
+const NAME: &str = "s3-put";
+
+#[derive(Debug)]
+struct Put {
+    store: Arc<dyn Store>,
+    name: String,
+    how: Writing,
+    max_increments: u32,
+}
+
+#[async_trait]
+impl Stage for Put {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        match input {
+            Kind::Stream(stream) if stream.encodings.is_empty() => Ok(Kind::Staged(stream.clone())),
+            Kind::Stream(stream) => {
+                let gives = Kind::Staged(StreamKind::plain(stream.format.clone()));
+                Err(Mismatch::new("a plain stream", input, gives).hint("s3-put compresses by itself"))
+            }
+            other => Err(Mismatch::new("a plain stream", other, other.clone())),
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim { what: "repository", host: "local".to_owned(), name: self.name.clone() }]
+    }
+
+    async fn check(&self, cx: &CheckCx) -> Result<()> {
+        let most = (self.how.in_flight + 1) * 2 * (self.how.chunk >> 20);
+        cx.note(format!("into {}, with at most about {most} MiB of chunks in memory", self.store.url()));
+        probe(self.store.as_ref()).await
+    }
+
+    async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
+        let base = self.base(wanted, cx).await?;
+        let guid = |part: &SnapshotPart| Some(base.as_ref()?.1.manifest.of(&part.dataset)?.guid.clone());
+        let holding =
+            |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guid(part).into_iter().collect() };
+        let target = self.store.url();
+        Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let Item { payload, facts } = input;
+        let Payload::Streams(streams) = payload else { return Err(Error::failed("s3-put was given no streams")) };
+        let kind = streams.first().map(StreamItem::kind).ok_or_else(|| Error::failed("there is no stream to put"))?;
+        let headers: Vec<_> = streams.iter().map(|stream| stream.header.clone()).collect();
+        let parts: Vec<_> = headers.iter().map(|header| header.part.clone()).collect();
+        let base = match headers.iter().any(|header| header.from_guid.is_some()) {
+            true => self.base(&parts, cx).await?,
+            false => None,
+        };
+        let (root, parent) = match &base {
+            Some((root, link)) => (root.clone(), Some(link)),
+            None => (cx.run_id().to_owned(), None),
+        };
+        let mut manifest = Manifest {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            run: cx.run_id().to_owned(),
+            created: now(),
+            parent: parent.map(Link::as_parent),
+            depth: parent.map_or(0, |link| link.manifest.depth + 1),
+            storage: kind.format.as_str().to_owned(),
+            streams: vec![],
+            left_out: left_out(&streams),
+            facts: facts.clone(),
+        };
+        for header in &headers {
+            let held = parent.and_then(|link| link.manifest.of(&header.part.dataset)).map(|stream| &stream.guid);
+            if header.from_guid.as_ref() != held {
+                return Err(parted(&header.part.dataset));
+            }
+        }
+        let armed = cx.arm(DeleteChunks::new(&self.store, cx.run_id(), &root, &manifest, &parts));
+        for (number, stream) in streams.into_iter().enumerate() {
+            manifest.streams.push(self.put(number, stream, cx).await?);
+            cx.go_on()?;
+        }
+        let link = publish(self.store.as_ref(), &root, &manifest).await?;
+        cx.disarm(armed);
+        report(&link, cx);
+        Ok(Item { payload: Payload::Staged(kind), facts })
+    }
+}
+
+impl Put {
+    /// The newest manifest to which an increment of these datasets can be added, and the root of its
+    /// chain.
+    async fn base(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<(String, Link)>> {
+        let Some(main) = wanted.iter().find(|part| part.main) else { return Ok(None) };
+        let all = chains(self.store.as_ref()).await?;
+        let Some(chain) = newest_of(&all, &main.dataset) else { return Ok(None) };
+        if let Some(broken) = &chain.broken {
+            cx.warn(format!("the newest chain is broken, so a new one begins: {}: {}", broken.object, broken.why));
+            return Ok(None);
+        }
+        let Some(link) = chain.newest().filter(|link| link.manifest.depth < self.max_increments) else {
+            return Ok(None);
+        };
+        let root = chain.links.first().map(|full| full.manifest.run.clone());
+        Ok(root.map(|root| (root, link.clone())))
+    }
+
+    async fn put(&self, number: usize, stream: StreamItem, cx: &StageCx) -> Result<Stream> {
+        let header = stream.header.clone();
+        let part = &header.part;
+        let put = async {
+            let stream = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
+            write(&self.store, cx.run_id(), number, stream, &self.how).await
+        };
+        let Written { size, sha256, chunks } = put.await.map_err(|e| e.context(format!("putting {}", part.dataset)))?;
+        cx.meters().wire.add(chunks.iter().map(|chunk| chunk.stored).sum());
+        Ok(Stream {
+            dataset: part.dataset.clone(),
+            mountpoint: part.mountpoint.clone(),
+            snapshot: part.snapshot.clone(),
+            guid: part.guid.clone(),
+            from_guid: header.from_guid,
+            main: part.main,
+            encodings: vec![],
+            size,
+            sha256,
+            chunks,
+        })
+    }
+}
+
+/// The chain of a dataset to which something was added last.
+pub(crate) fn newest_of<'c>(chains: &'c [Chain], dataset: &str) -> Option<&'c Chain> {
+    let of = |chain: &&Chain| chain.dataset() == Some(dataset);
+    chains.iter().filter(of).max_by_key(|chain| chain.newest().map(|link| link.manifest.created))
+}
+
+fn left_out(streams: &[StreamItem]) -> Vec<LeftOut> {
+    let all = streams.first().map(|stream| stream.header.left_out.as_slice()).unwrap_or_default();
+    let one = |left: &reseed_core::item::LeftOut| LeftOut {
+        dataset: left.dataset.clone(),
+        mountpoint: left.mountpoint.clone(),
+    };
+    all.iter().map(one).collect()
+}
+
+fn parted(dataset: &str) -> Error {
+    let error = Error::failed(format!("the stream of {dataset} does not start where the repository's newest ends"));
+    error.hint("put the whole once: run it with `max_increments = 0`")
+}
+
+fn report(link: &Link, cx: &StageCx) {
+    let main = link.manifest.streams.iter().find(|stream| stream.main).cloned();
+    cx.note(format!("the repository has {} now", link.key));
+    cx.report(|report| {
+        report.full = link.manifest.parent.is_none();
+        report.from_guid = main.as_ref().and_then(|stream| stream.from_guid.clone());
+        report.to_guid = main.map(|stream| stream.guid);
+    });
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

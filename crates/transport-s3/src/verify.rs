@@ -1,0 +1,85 @@
+//! Whether a chain can be restored, and up to where.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reseed_core::Result;
+
+use crate::chain::{Broken, Chain};
+use crate::chunks::{Reading, examine};
+use crate::format::{Chunk, Manifest, chunks_of};
+use crate::store::Store;
+
+/// Chunks that are read at once.
+const AHEAD: usize = 4;
+
+/// How closely chains are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Every object is there and has its size.
+    Shallow,
+    /// Every object is read back, hashed and decompressed.
+    Deep,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// The newest manifest to which everything can be restored.
+    pub restorable: Option<String>,
+    /// Each object that is not as it should be.
+    pub broken: Vec<Broken>,
+    /// Chunks that were looked at.
+    pub chunks: usize,
+    /// Their bytes as they are stored.
+    pub stored: u64,
+}
+
+/// Looks at everything that a chain needs.
+///
+/// # Errors
+/// When the store can't be asked: that says nothing about the chain.
+pub async fn verify(store: &Arc<dyn Store>, chain: &Chain, depth: Depth) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    for link in &chain.links {
+        let found = broken(store, &link.manifest, depth).await?;
+        let chunks = link.manifest.streams.iter().flat_map(|stream| &stream.chunks);
+        verdict.chunks += chunks.clone().count();
+        verdict.stored += chunks.map(|chunk| chunk.stored).sum::<u64>();
+        verdict.broken.extend(found);
+        if verdict.broken.is_empty() {
+            verdict.restorable = Some(link.key.as_str().to_owned());
+        }
+    }
+    verdict.broken.extend(chain.broken.clone());
+    Ok(verdict)
+}
+
+/// The objects of one manifest that are not as it says.
+async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth) -> Result<Vec<Broken>> {
+    let mut broken = vec![];
+    if depth == Depth::Deep {
+        for stream in &manifest.streams {
+            broken.extend(examine(store, stream, &Reading { ahead: AHEAD }).await?);
+        }
+        return Ok(broken);
+    }
+    let listed = store.list(&chunks_of(&manifest.run)).await?;
+    let sizes: BTreeMap<_, _> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    for chunk in manifest.streams.iter().flat_map(|stream| &stream.chunks) {
+        let why = wrong(chunk, sizes.get(&*chunk.object).copied());
+        broken.extend(why.map(|why| Broken { object: chunk.object.clone(), why }));
+    }
+    Ok(broken)
+}
+
+fn wrong(chunk: &Chunk, size: Option<u64>) -> Option<String> {
+    match size {
+        None => Some("it is missing".to_owned()),
+        Some(size) if size != chunk.stored => Some(format!("it has {size} bytes, and {} were stored", chunk.stored)),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+use std::collections::VecDeque;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reseed_core::stream::{BoxStream, ByteStream};
+
+use super::*;
+use crate::chain::{chains, publish};
+use crate::chunks::{Writing, write};
+use crate::format::{FORMAT, Parent, Stream, VERSION};
+use crate::store::FileStore;
+
+struct Once(VecDeque<Bytes>);
+
+#[async_trait]
+impl ByteStream for Once {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.pop_front())
+    }
+}
+
+fn once(bytes: Vec<u8>) -> BoxStream {
+    Box::new(Once([Bytes::from(bytes)].into()))
+}
+
+fn store(directory: &Path) -> Arc<dyn Store> {
+    Arc::new(FileStore::new(directory))
+}
+
+async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Result<crate::chain::Link> {
+    let run = format!("run{depth}");
+    let how = Writing { chunk: 100, level: 3, in_flight: 2 };
+    let data = (0..250u32).map(|n| (n * (depth + 3)) as u8).collect();
+    let written = write(store, &run, 0, once(data), &how).await?;
+    let stream = Stream {
+        dataset: "tank/pg".into(),
+        mountpoint: "/pg".into(),
+        snapshot: format!("s{depth}"),
+        guid: format!("g{depth}"),
+        from_guid: parent.is_some().then(|| format!("g{}", depth - 1)),
+        main: true,
+        encodings: vec![],
+        size: written.size,
+        sha256: written.sha256,
+        chunks: written.chunks,
+    };
+    let manifest = Manifest {
+        format: FORMAT.into(),
+        version: VERSION,
+        run,
+        created: 1,
+        parent,
+        depth,
+        storage: "zfs".into(),
+        streams: vec![stream],
+        left_out: vec![],
+        facts: reseed_core::item::Facts::default(),
+    };
+    publish(store.as_ref(), "run0", &manifest).await
+}
+
+/// A full and two increments.
+async fn three(store: &Arc<dyn Store>) {
+    let mut parent = None;
+    for depth in 0..3 {
+        parent = Some(put(store, depth, parent).await.unwrap().as_parent());
+    }
+}
+
+async fn judged(store: &Arc<dyn Store>, depth: Depth) -> Verdict {
+    let chains = chains(store.as_ref()).await.unwrap();
+    assert_eq!(chains.len(), 1);
+    verify(store, &chains[0], depth).await.unwrap()
+}
+
+fn manifest(depth: u32) -> String {
+    format!("manifests/tank_2Fpg/run0/{depth:06}.json")
+}
+
+#[tokio::test]
+async fn a_whole_chain_can_be_restored_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path());
+    three(&store).await;
+    for depth in [Depth::Shallow, Depth::Deep] {
+        let verdict = judged(&store, depth).await;
+        assert_eq!((verdict.restorable, verdict.broken, verdict.chunks), (Some(manifest(2)), vec![], 9));
+    }
+}
+
+#[tokio::test]
+async fn of_two_runs_that_add_to_one_chain_one_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path());
+    let full = put(&store, 0, None).await.unwrap();
+    put(&store, 1, Some(full.as_parent())).await.unwrap();
+    let error = {
+        let other = chains(store.as_ref()).await.unwrap().remove(0).links.remove(1);
+        let manifest = Manifest { created: 2, ..other.manifest };
+        publish(store.as_ref(), "run0", &manifest).await.unwrap_err()
+    };
+    assert!(error.chain().contains("another run has written"), "{}", error.chain());
+    assert!(error.hint_text().is_some());
+    assert_eq!(judged(&store, Depth::Deep).await.restorable, Some(manifest(1)));
+}
+
+/// What happens to the repository, the object that is named, and the newest that can be restored.
+type Case = (fn(&Path), String, Option<String>, bool);
+
+#[tokio::test]
+async fn whatever_happens_to_an_object_it_is_named_with_what_can_still_be_restored() {
+    let chunk = |run: u32, at: u32| format!("chunks/run{run}/000/{at:08}.zst");
+    let cases: Vec<Case> = vec![
+        (|root| remove(root, "chunks/run1/000/00000001.zst"), chunk(1, 1), Some(manifest(0)), true),
+        (|root| cut(root, "chunks/run2/000/00000002.zst"), chunk(2, 2), Some(manifest(1)), true),
+        (|root| flip(root, "chunks/run0/000/00000000.zst"), chunk(0, 0), None, false),
+        (
+            |root| swap(root, "chunks/run1/000/00000000.zst", "chunks/run1/000/00000001.zst"),
+            chunk(1, 0),
+            Some(manifest(0)),
+            false,
+        ),
+        (|root| remove(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(1), Some(manifest(0)), true),
+        (|root| remove(root, "manifests/tank_2Fpg/run0/000000.json"), manifest(0), None, true),
+        (|root| flip(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(1), Some(manifest(0)), true),
+        (|root| edit(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(2), Some(manifest(1)), true),
+        (
+            |root| swap(root, "manifests/tank_2Fpg/run0/000001.json", "manifests/tank_2Fpg/run0/000002.json"),
+            manifest(1),
+            Some(manifest(0)),
+            true,
+        ),
+    ];
+    for (number, (harm, object, restorable, seen_shallow)) in cases.into_iter().enumerate() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        three(&store).await;
+        harm(directory.path());
+        let deep = judged(&store, Depth::Deep).await;
+        assert_eq!(deep.broken[0].object, object, "{number}: {deep:?}");
+        assert_eq!(deep.restorable, restorable, "{number}");
+        let shallow = judged(&store, Depth::Shallow).await;
+        assert_eq!(shallow.broken.iter().any(|broken| broken.object == object), seen_shallow, "{number}: {shallow:?}");
+    }
+}
+
+fn remove(root: &Path, object: &str) {
+    std::fs::remove_file(root.join(object)).unwrap();
+}
+
+fn change(root: &Path, object: &str, how: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(root.join(object)).unwrap();
+    how(&mut bytes);
+    std::fs::write(root.join(object), bytes).unwrap();
+}
+
+fn cut(root: &Path, object: &str) {
+    change(root, object, |bytes| bytes.truncate(bytes.len() - 1));
+}
+
+fn flip(root: &Path, object: &str) {
+    change(root, object, |bytes| bytes[5] ^= 1);
+}
+
+/// A change that leaves a manifest that is right in itself.
+fn edit(root: &Path, object: &str) {
+    change(root, object, |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains("\"created\": 1,"));
+        *bytes = text.replace("\"created\": 1,", "\"created\": 2,").into_bytes();
+    });
+}
+
+fn swap(root: &Path, one: &str, other: &str) {
+    let aside = root.join("aside");
+    std::fs::rename(root.join(one), &aside).unwrap();
+    std::fs::rename(root.join(other), root.join(one)).unwrap();
+    std::fs::rename(aside, root.join(other)).unwrap();
+}
