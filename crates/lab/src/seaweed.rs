@@ -15,8 +15,12 @@ use crate::{Lab, LabError, Part, Result, free_port};
 /// How long the server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends the server of this directory, and no process that got its number later.
-const END: &str = r#"p=$(cat "$1/pid" 2>/dev/null) && grep -qF "$1/" "/proc/$p/cmdline" 2>/dev/null && kill -9 "$p""#;
+/// Ends the server of this directory, and no process that got its number later, and waits until it
+/// has gone: what it writes meanwhile would be left.
+const END: &str = r#"p=$(cat "$1/pid" 2>/dev/null) || exit 0
+runs() { grep -qF "$1/" "/proc/$p/cmdline" 2>/dev/null; }
+runs "$1" && kill -9 "$p"
+for _ in $(seq 250); do runs "$1" || break; sleep 0.02; done"#;
 
 /// Writes down its number and becomes the server, with what that says in a file.
 const START: &str = r#"echo $$ > "$1/pid"; home=$1; shift; exec "$@" >"$home/log" 2>&1 </dev/null"#;
@@ -158,6 +162,7 @@ mod tests {
         let port = server.port;
         std::mem::forget(server);
         drop(lab);
-        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        let gone = || Ok(TcpStream::connect(("127.0.0.1", port)).is_err());
+        wait_until("the end of SeaweedFS", Duration::from_secs(5), gone).unwrap();
     }
 }
