@@ -21,6 +21,7 @@ mod out;
 pub mod problems;
 pub mod reference;
 mod signals;
+pub mod staged;
 
 use std::ffi::OsString;
 
@@ -53,6 +54,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Staged(args) => staged::run(&args),
         Command::Stages(args) => commands::stages::run(&args),
         Command::Schema => commands::schema::run(),
         Command::Completions(args) => commands::completions::run(&args),

@@ -1,0 +1,152 @@
+//! `reseed staged`: what a staged repository holds, and whether it can be restored.
+
+mod list;
+mod show;
+mod verify;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reseed_core::Error;
+use reseed_transport_s3::chain::{Chain, chains};
+use reseed_transport_s3::format::{Chunk, Manifest};
+use reseed_transport_s3::open;
+use reseed_transport_s3::store::Store;
+
+use crate::commands::on_runtime;
+use crate::{exit, human, out};
+
+/// Arguments of `staged`.
+#[derive(Debug, clap::Args)]
+pub struct StagedArgs {
+    /// What to do with the repository.
+    #[command(subcommand)]
+    pub command: StagedCommand,
+}
+
+/// What to do with a staged repository.
+#[derive(Debug, clap::Subcommand)]
+pub enum StagedCommand {
+    /// List the chains with their sizes and ages, and up to where each can be followed.
+    ///
+    /// Only manifests are read; whether the chunks are there and right is for `verify` to say.
+    List(ListArgs),
+    /// Show one manifest: what it holds, from where, and what was known of the primary.
+    Show(ShowArgs),
+    /// Verify that what the chains need is there and right; exits with 1 if something is not.
+    ///
+    /// Each object at fault is named, and the newest manifest that can still be restored.
+    Verify(VerifyArgs),
+}
+
+/// Which repository, and how the answer is given.
+#[derive(Debug, clap::Args)]
+pub struct RepositoryArgs {
+    /// `s3://bucket/prefix` or `file:///path`.
+    ///
+    /// Endpoint, region, profile, CA and keys of a bucket come from the environment, as for the AWS
+    /// tools: AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_CA_BUNDLE, AWS_ACCESS_KEY_ID …
+    pub url: String,
+    /// Print JSON lines on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `staged list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// The repository.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+}
+
+/// Arguments of `staged show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The repository.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// A manifest's object, or a chain, of which the newest is shown; by default the newest of all.
+    pub name: Option<String>,
+}
+
+/// Arguments of `staged verify`.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// The repository.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// Read every chunk back, hash and decompress it; without this only presence and sizes are looked at.
+    #[arg(long)]
+    pub deep: bool,
+    /// Only this chain, named as `list` does.
+    #[arg(long)]
+    pub chain: Option<String>,
+}
+
+pub(crate) fn run(args: &StagedArgs) -> u8 {
+    match &args.command {
+        StagedCommand::List(args) => with(&args.repository, |_, chains| async move { Ok(list::list(&chains, args)) }),
+        StagedCommand::Show(args) => with(&args.repository, |_, chains| async move { Ok(show::show(&chains, args)) }),
+        StagedCommand::Verify(args) => {
+            with(&args.repository, |store, chains| async move { verify::verify(&store, &chains, args).await })
+        }
+    }
+}
+
+/// Reads the chains of a repository and works with them.
+fn with<W>(args: &RepositoryArgs, work: impl FnOnce(Arc<dyn Store>, Vec<Chain>) -> W) -> u8
+where
+    W: Future<Output = Result<u8, Error>>,
+{
+    let store = match open(&args.url, &|name| std::env::var(name).ok()) {
+        Ok(store) => store,
+        Err(error) => return tell(&error, exit::WRONG),
+    };
+    on_runtime(async {
+        let done = async {
+            let chains = chains(store.as_ref()).await?;
+            work(store, chains).await
+        };
+        done.await.unwrap_or_else(|error| tell(&error, exit::FAILED))
+    })
+}
+
+fn tell(error: &Error, code: u8) -> u8 {
+    out::error(&error.chain(), error.hint_text());
+    code
+}
+
+/// That there is no such chain or manifest, and which there are.
+fn unknown(name: &str, url: &str, chains: &[Chain]) -> u8 {
+    let known: Vec<_> = chains.iter().map(|chain| chain.name.as_str()).collect();
+    let hint = match known.is_empty() {
+        true => "there are no chains; has s3-put run, and is the address right?".to_owned(),
+        false => format!("chains there: {}", known.join(", ")),
+    };
+    out::error(&format!("there is no {name} in {url}"), Some(&hint));
+    exit::WRONG
+}
+
+fn chunks(manifest: &Manifest) -> impl Iterator<Item = &Chunk> {
+    manifest.streams.iter().flat_map(|stream| &stream.chunks)
+}
+
+/// Bytes as they are stored.
+fn stored(manifest: &Manifest) -> u64 {
+    chunks(manifest).map(|chunk| chunk.stored).sum()
+}
+
+/// Bytes of the streams.
+fn size(manifest: &Manifest) -> u64 {
+    manifest.streams.iter().map(|stream| stream.size).sum()
+}
+
+/// How long ago that was, with the precision that people use.
+fn ago(created: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    match now.saturating_sub(created) {
+        seconds @ 0..172_800 => format!("{} ago", human::seconds(seconds as f64)),
+        seconds => format!("{} ago", human::count((seconds / 86_400) as usize, "day")),
+    }
+}
