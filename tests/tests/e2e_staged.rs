@@ -21,13 +21,20 @@ struct Staged {
     root: tempfile::TempDir,
     /// Where the repository is a bucket.
     server: Option<Seaweed>,
+    /// Lines of the repository's table for who puts, and for who gets.
+    keys: [String; 2],
 }
 
 impl Staged {
     fn on(storage: Storage) -> Option<Self> {
         let options = || PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) };
         let root = tempfile::tempdir().unwrap();
-        ready_for(storage).then(|| Self { scene: Scene::with(&options()), root, server: None })
+        ready_for(storage).then(|| Self {
+            scene: Scene::with(&options()),
+            root,
+            server: None,
+            keys: Default::default(),
+        })
     }
 
     fn storage(&self) -> &'static str {
@@ -43,15 +50,25 @@ impl Staged {
         self
     }
 
-    fn repository(&self) -> String {
+    /// Keys of its own: who puts has the recipient and the signing key, who gets the others.
+    fn sealed(mut self) -> Self {
+        let keys = Keys::make(&self.root.path().join("keys"));
+        self.keys = [
+            format!("recipients = [\"{}\"]\nsign = {}\n", keys.recipient, keys.file("sign")),
+            format!("identity = {}\ntrusted = [\"{}\"]\n", keys.file("identity"), keys.public),
+        ];
+        self
+    }
+
+    fn repository(&self, keys: &str) -> String {
         if let Some(server) = &self.server {
             let (endpoint, root) = (server.endpoint(), self.root.path().display());
             return format!(
                 "[repositories.offsite]\nurl = \"s3://offsite/pg\"\nendpoint = \"{endpoint}\"\n\
-                 access_key_id = {{ file = \"{root}/id\" }}\nsecret_access_key = {{ file = \"{root}/secret\" }}\n\n"
+                 access_key_id = {{ file = \"{root}/id\" }}\nsecret_access_key = {{ file = \"{root}/secret\" }}\n{keys}\n"
             );
         }
-        format!("[repositories.offsite]\nurl = \"file://{}\"\n\n", self.root.path().display())
+        format!("[repositories.offsite]\nurl = \"file://{}\"\n{keys}\n", self.root.path().display())
     }
 
     fn put_file(&self) -> String {
@@ -61,16 +78,20 @@ impl Staged {
              [[stage]]\nuse = \"pg-quiesce\"\ncluster = \"primary\"\n\n[[stage]]\nuse = \"{storage}-snapshot\"\n\n\
              [[stage]]\nuse = \"pg-release\"\n\n[[stage]]\nuse = \"{storage}-send\"\n\n\
              [[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\nchunk = \"1MiB\"\n",
-            self.repository()
+            self.repository(&self.keys[0])
         )
     }
 
     fn get_file(&self, into: &str) -> String {
+        self.get_with(into, &self.keys[1])
+    }
+
+    fn get_with(&self, into: &str, keys: &str) -> String {
         let (storage, into) = (self.storage(), self.scene.b.dataset(into));
         format!(
             "name = \"get\"\n{}[[stage]]\nuse = \"s3-get\"\nrepository = \"offsite\"\nstorage = \"{storage}\"\n\n\
              [[stage]]\nuse = \"{storage}-receive\"\ninto = \"{into}\"\n",
-            self.repository()
+            self.repository(keys)
         )
     }
 
@@ -96,6 +117,77 @@ impl Staged {
             assert_eq!(verdict.restorable.as_deref(), chain.newest().map(|link| link.key.as_str()));
         }
     }
+}
+
+/// Keys, made by the programs that `docs/format.md` names.
+struct Keys {
+    directory: std::path::PathBuf,
+    recipient: String,
+    public: String,
+}
+
+impl Keys {
+    fn make(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
+        Tool::new("age-keygen").args(["-o", &path("identity")]).run().unwrap();
+        let recipient = Tool::new("age-keygen").args(["-y", &path("identity")]).run().unwrap().trim().to_owned();
+        Tool::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out", &path("sign")]).run().unwrap();
+        let openssl = ["pkey", "-in", &path("sign"), "-pubout", "-out", &path("sign.pub")];
+        Tool::new("openssl").args(openssl).run().unwrap();
+        let pem = std::fs::read_to_string(path("sign.pub")).unwrap();
+        let public = pem.lines().nth(1).unwrap().to_owned();
+        Self { directory: directory.to_owned(), recipient, public }
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{{ file = \"{}\" }}", self.directory.join(name).display())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_comes_to_who_has_the_keys_and_to_nobody_else() {
+    let Some(staged) = Staged::on(Storage::Btrfs) else { return };
+    let staged = staged.sealed();
+    let full = staged.put().await;
+    assert!(!staged.put().await.full, "who puts trusts its own signature");
+    let before = State::of(&staged.scene);
+    let other = tempfile::tempdir().unwrap();
+    let other = Keys::make(other.path());
+    let own = &staged.keys[1];
+    let (identity, trusted) = own.split_once('\n').unwrap();
+    for (keys, why) in [
+        (trusted.to_owned(), "is encrypted, and no identity is given"),
+        (format!("identity = {}\n{trusted}", other.file("identity")), "the identity that is given is of another key"),
+        (format!("{identity}\ntrusted = [\"{}\"]\n", other.public), "signed by a key that is not trusted"),
+    ] {
+        is_refused(&staged, &keys, why).await;
+    }
+    let manifests: Vec<_> = staged.objects().await.into_iter().filter(|name| name.starts_with("manifests/")).collect();
+    for manifest in &manifests {
+        let path = staged.root.path().join(manifest);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let unsigned = whole.lines().filter(|line| !line.starts_with("  \"signature\"")).collect::<Vec<_>>().join("\n");
+        for (text, why) in [
+            (format!("{unsigned}\n"), "it is not signed"),
+            (whole.replace("\"created\": 1", "\"created\": 2"), "it was altered"),
+        ] {
+            assert_ne!(text, whole);
+            std::fs::write(&path, text).unwrap();
+            is_refused(&staged, own, &format!("{manifest} is not trusted: {why}")).await;
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    let left = State::of(&staged.scene).difference(&before);
+    assert!(left.is_empty(), "{left:?}");
+    let whole = staged.get("one").await;
+    assert!(whole.stream_bytes > full.stream_bytes, "the full and the increment: {whole:?}");
+}
+
+async fn is_refused(staged: &Staged, keys: &str, why: &str) {
+    let ended = run(&staged.get_with("one", keys)).await;
+    assert_eq!(ended.report.exit_code(), 3, "{}", ended.story());
+    assert!(ended.report.error.as_ref().is_some_and(|error| error.contains(why)), "{why}: {}", ended.story());
 }
 
 async fn comes_back(storage: Storage) {
@@ -201,11 +293,25 @@ async fn a_chunk_that_was_altered_reaches_no_receiver() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_data_comes_back_without_reseed() {
     let Some(staged) = Staged::on(Storage::Zfs) else { return };
+    back_by_hand(&staged).await;
+}
+
+/// The same, with `age` and `openssl`.
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_data_comes_back_without_reseed() {
+    let Some(staged) = Staged::on(Storage::Zfs) else { return };
+    back_by_hand(&staged.sealed()).await;
+}
+
+async fn back_by_hand(staged: &Staged) {
     staged.put().await;
     let last = staged.put().await;
     let dataset = staged.scene.b.dataset("restored");
     let manifests = staged.objects().await.into_iter().filter(|name| name.starts_with("manifests/"));
     for manifest in manifests {
+        if !staged.keys[0].is_empty() {
+            signed_by_hand(staged.root.path(), &manifest);
+        }
         by_hand(staged.root.path(), &manifest, &dataset);
     }
     let guids = Tool::new("zfs").args(["get", "-Hp", "-r", "-o", "value", "guid", &dataset]).run().unwrap();
@@ -213,7 +319,8 @@ async fn the_data_comes_back_without_reseed() {
     assert!(guids.lines().any(|guid| guid == newest.to_string()), "{newest} is not in {guids}");
 }
 
-const BY_HAND: &str = r#"cd "$1" && echo "$3" | sha256sum --check --quiet && cat $2 | zstd -dc > stream &&
+const BY_HAND: &str = r#"cd "$1" && echo "$3" | sha256sum --check --quiet &&
+for c in $2; do case $c in *.age) age -d -i keys/identity "$c" || break ;; *) cat "$c" ;; esac; done | zstd -dc > stream &&
 echo "$4  stream" | sha256sum --check --quiet && zfs receive -u "$5" < stream; s=$?; rm -f stream; exit $s"#;
 
 fn by_hand(root: &Path, manifest: &str, dataset: &str) {
@@ -227,4 +334,19 @@ fn by_hand(root: &Path, manifest: &str, dataset: &str) {
     let sh = Tool::new("sh").args(["-c", BY_HAND, "sh"]).arg(root.to_string_lossy());
     let sh = sh.args([objects.join(" "), sums.join("\n"), text(&stream["sha256"]), dataset.to_owned()]);
     sh.run().unwrap();
+}
+
+const SIGNED: &str = r#"cd "$1" && sed '/^  "signature": "[A-Za-z0-9+/=]*",$/d' "$2" > signed &&
+sed -n 's/^  "signature": "\([A-Za-z0-9+/=]*\)",$/\1/p' "$2" | base64 -d > signature &&
+openssl pkeyutl -verify -pubin -inkey keys/sign.pub -rawin -in signed -sigfile signature; s=$?
+rm -f signed signature; exit $s"#;
+
+fn signed_by_hand(root: &Path, manifest: &str) {
+    let check = || Tool::new("sh").args(["-c", SIGNED, "sh"]).arg(root.to_string_lossy()).arg(manifest).run();
+    check().unwrap();
+    let path = root.join(manifest);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.replace("\"created\": 1", "\"created\": 2")).unwrap();
+    check().unwrap_err();
+    std::fs::write(&path, whole).unwrap();
 }

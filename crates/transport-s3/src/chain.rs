@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use reseed_core::{Error, Result};
 
 use crate::format::{self, MANIFESTS, Manifest, Parent};
+use crate::seal::Trust;
 use crate::store::{Key, Sha256, Store};
 
 /// One manifest of a chain, as it was read.
@@ -27,6 +28,8 @@ pub struct Chain {
     pub links: Vec<Link>,
     /// Why it ends before its last manifest, where it does.
     pub broken: Option<Broken>,
+    /// Whether it ends there because a manifest is not signed by a key that is trusted.
+    pub forged: bool,
 }
 
 /// Where a chain is broken.
@@ -50,10 +53,13 @@ impl Chain {
     }
 
     /// Adds a manifest, if it follows.
-    fn add(&mut self, key: Key, depth: u32, object: Option<&[u8]>) -> Result<(), Broken> {
+    fn add(&mut self, key: Key, depth: u32, object: Option<&[u8]>, trust: &Trust) -> Result<(), Broken> {
         let broken = |why: String| Broken { object: key.as_str().to_owned(), why };
         let Some(bytes) = object else { return Err(broken("it is missing".to_owned())) };
         let manifest = Manifest::read(&key, bytes).map_err(|error| broken(error.chain()))?;
+        let trusted = trust.judge(&manifest, bytes);
+        self.forged = trusted.is_err();
+        trusted.map_err(broken)?;
         self.follows(&key, depth, &manifest).map_err(broken)?;
         self.links.push(Link { sha256: Sha256::of(bytes), key, manifest });
         Ok(())
@@ -95,6 +101,14 @@ fn main(manifest: &Manifest) -> &str {
 /// # Errors
 /// When the store can't be asked.
 pub async fn chains(store: &dyn Store) -> Result<Vec<Chain>> {
+    trusted_chains(store, &Trust::default()).await
+}
+
+/// Every chain, as [`chains`] gives them; each ends before its first manifest that is not trusted.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn trusted_chains(store: &dyn Store, trust: &Trust) -> Result<Vec<Chain>> {
     let mut found: BTreeMap<String, BTreeMap<u32, Key>> = BTreeMap::new();
     for object in store.list(MANIFESTS).await? {
         if let Some((name, depth)) = format::position(&object.key) {
@@ -103,18 +117,18 @@ pub async fn chains(store: &dyn Store) -> Result<Vec<Chain>> {
     }
     let mut chains = Vec::with_capacity(found.len());
     for (name, keys) in found {
-        chains.push(chain(store, name, &keys).await?);
+        chains.push(chain(store, name, &keys, trust).await?);
     }
     Ok(chains)
 }
 
-async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>) -> Result<Chain> {
-    let mut chain = Chain { name, links: vec![], broken: None };
+async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>, trust: &Trust) -> Result<Chain> {
+    let mut chain = Chain { name, links: vec![], broken: None, forged: false };
     let last = keys.keys().next_back().copied().unwrap_or_default();
     for depth in 0..=last {
         let key = Key::new(format!("{MANIFESTS}{}/{depth:06}.json", chain.name))?;
         let object = if keys.contains_key(&depth) { store.get(&key).await? } else { None };
-        if let Err(broken) = chain.add(key, depth, object.as_deref()) {
+        if let Err(broken) = chain.add(key, depth, object.as_deref(), trust) {
             chain.broken = Some(broken);
             break;
         }

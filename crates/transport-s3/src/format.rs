@@ -4,6 +4,7 @@
 //!   `000001.json` the first increment after it, and so on. `CHAIN` is the main dataset's name, `ROOT`
 //!   the run that made the full.
 //! - `chunks/RUN/000/00000000.zst` is the first piece of the first stream of a run.
+//! - `….zst.age` is the same, encrypted.
 //!
 //! A manifest is written last and only where there is none: without it the increment does not exist.
 
@@ -12,6 +13,7 @@ use reseed_core::item::Facts;
 use reseed_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::seal::Signer;
 use crate::store::{Key, Sha256};
 
 /// What every manifest calls itself.
@@ -29,6 +31,9 @@ pub struct Manifest {
     pub format: String,
     /// [`VERSION`].
     pub version: u32,
+    /// Ed25519, in base64, over the bytes of the object without the line of this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// The run that made it.
     pub run: String,
     /// When it was made, in seconds since 1970.
@@ -76,6 +81,8 @@ pub struct Stream {
     pub main: bool,
     /// What was done to the stream before it was cut, the last one outermost.
     pub encodings: Vec<String>,
+    /// Public keys of age to which each chunk is encrypted; none where they are not.
+    pub recipients: Vec<String>,
     /// Bytes before they were cut and compressed.
     pub size: u64,
     /// SHA-256 of those bytes.
@@ -85,7 +92,8 @@ pub struct Stream {
     pub chunks: Vec<Chunk>,
 }
 
-/// One piece of a stream: an object that is a zstd frame of its own.
+/// One piece of a stream: an object that is a zstd frame of its own, within an age file of its own where
+/// the stream has recipients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chunk {
@@ -127,6 +135,24 @@ impl Manifest {
             serde_json::to_vec_pretty(self).map_err(|e| Error::failed("a manifest can't be written").because(e))?;
         bytes.push(b'\n');
         Ok(bytes.into())
+    }
+
+    /// What a signature is over: the object's bytes without one.
+    ///
+    /// # Errors
+    /// When a fact can't be represented.
+    pub fn unsigned(&self) -> Result<Bytes> {
+        Self { signature: None, ..self.clone() }.to_bytes()
+    }
+
+    /// With the signature of this signer, where there is one.
+    ///
+    /// # Errors
+    /// When a fact can't be represented.
+    pub fn signed(mut self, signer: Option<&Signer>) -> Result<Self> {
+        let bytes = self.unsigned()?;
+        self.signature = signer.map(|signer| signer.sign(&bytes));
+        Ok(self)
     }
 
     /// Reads an object.
@@ -207,6 +233,19 @@ pub fn chunk_key(run: &str, stream: usize, chunk: usize) -> Result<Key> {
     Key::new(format!("{}{stream:03}/{chunk:08}.zst", chunks_of(run)))
 }
 
+/// The object of the same chunk, encrypted.
+///
+/// # Errors
+/// When the name is too long.
+pub fn encrypted(chunk: &Key) -> Result<Key> {
+    Key::new(format!("{chunk}.age"))
+}
+
+/// Whether a chain, by its name, is that of a dataset.
+pub fn is_of(chain: &str, dataset: &str) -> bool {
+    chain.split_once('/').is_some_and(|(name, _)| name == safe(dataset))
+}
+
 /// Chain, root and depth of a manifest's object; `None` where it is no manifest's name.
 pub fn position(key: &Key) -> Option<(String, u32)> {
     let (chain, file) = key.as_str().strip_prefix(MANIFESTS)?.rsplit_once('/')?;
@@ -258,6 +297,7 @@ mod tests {
         Manifest {
             format: FORMAT.into(),
             version: VERSION,
+            signature: None,
             run: "20260101t000000-abcdef".into(),
             created: 1_767_225_600,
             parent: None,
@@ -271,6 +311,7 @@ mod tests {
                 from_guid: None,
                 main: true,
                 encodings: vec![],
+                recipients: vec![],
                 size: 7,
                 sha256: Sha256::of(b"plain"),
                 chunks: vec![chunk("chunks/a/000/00000000.zst", 4), chunk("chunks/a/000/00000001.zst", 3)],

@@ -12,10 +12,12 @@ use reseed_core::{Error, Format, Kind, Mismatch, Result, StreamKind, register_st
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::chain::{Chain, Link, chains};
+use crate::chain::{Broken, Chain, Link, trusted_chains};
 use crate::chunks::{Reading, read};
 use crate::format::Stream;
+use crate::put::forged;
 use crate::repository::RepositoryResource;
+use crate::seal::Seal;
 use crate::store::Store;
 
 /// Takes streams from a staged repository: for a target that holds nothing the whole chain, for one that
@@ -49,9 +51,10 @@ impl StageConfig for GetConfig {
             cx.problem(Problem::at(self.ahead.span(), "1 to 64 chunks may be on their way"));
         }
         let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
-        let (store, how) = (Arc::clone(&repository.0), Reading { ahead: *self.ahead });
+        let (store, seal) = (Arc::clone(&repository.0), Arc::clone(&repository.1));
+        let how = Reading { ahead: *self.ahead, identities: seal.identities.clone() };
         let Self { storage, dataset, .. } = self;
-        good.then(|| Arc::new(Get { store, storage, dataset, how }) as _)
+        good.then(|| Arc::new(Get { store, seal, storage, dataset, how }) as _)
     }
 }
 
@@ -60,6 +63,7 @@ const NAME: &str = "s3-get";
 #[derive(Debug)]
 struct Get {
     store: Arc<dyn Store>,
+    seal: Arc<Seal>,
     storage: String,
     dataset: Option<String>,
     how: Reading,
@@ -84,9 +88,13 @@ impl Stage for Get {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        let all = chains(self.store.as_ref()).await.map_err(Error::into_refusal)?;
-        let chain = self.choose(&all)?;
+        let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?;
+        let instead = |error| forged(&all, self.dataset.as_deref()).map_or(error, untrusted);
+        let chain = self.choose(&all).map_err(instead)?;
         if let Some(broken) = &chain.broken {
+            if chain.forged {
+                return Err(untrusted(broken));
+            }
             cx.warn(format!("the chain ends early: {}: {}", broken.object, broken.why));
         }
         cx.board().put(Chosen(chain.links.clone()));
@@ -95,6 +103,9 @@ impl Stage for Get {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let missing = self.missing(cx).await.map_err(Error::into_refusal)?;
+        for stream in missing.iter().flat_map(|link| &link.manifest.streams) {
+            self.seal.identities.open(stream)?;
+        }
         let (chunks, stored) = sizes(&missing);
         let what = match missing.first().is_some_and(|link| link.manifest.parent.is_none()) {
             true => "the whole",
@@ -178,6 +189,11 @@ impl Get {
             left_out,
         }
     }
+}
+
+fn untrusted(Broken { object, why }: &Broken) -> Error {
+    let error = Error::refused(format!("{object} is not trusted: {why}"));
+    error.hint("see who wrote it; if it is right, add the public key of its writer to the repository's `trusted`")
 }
 
 /// Whether the target has all that a manifest arrives at.

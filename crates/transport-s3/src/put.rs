@@ -14,10 +14,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::undo::DeleteChunks;
-use crate::chain::{Chain, Link, chains, publish};
+use crate::chain::{Broken, Chain, Link, publish, trusted_chains};
 use crate::chunks::{Writing, Written, write};
-use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION};
+use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION, is_of};
 use crate::repository::RepositoryResource;
+use crate::seal::Seal;
 use crate::store::{Store, probe};
 
 /// Puts streams into a staged repository: compressed chunks with checksums, and a manifest at last. The
@@ -77,9 +78,10 @@ impl StageConfig for PutConfig {
         within((1..=64).contains(&*self.in_flight), self.in_flight.span(), "1 to 64 chunks may be on their way");
         let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
         let chunk = usize::try_from(self.chunk.get()).ok()?;
-        let how = Writing { chunk, level: *self.level, in_flight: *self.in_flight };
-        let (store, name) = (Arc::clone(&repository.0), self.repository.to_string());
-        good.then(|| Arc::new(Put { store, name, how, max_increments: self.max_increments }) as _)
+        let recipients = repository.1.recipients.clone();
+        let how = Writing { chunk, level: *self.level, in_flight: *self.in_flight, recipients };
+        let (store, seal, name) = (Arc::clone(&repository.0), Arc::clone(&repository.1), self.repository.to_string());
+        good.then(|| Arc::new(Put { store, seal, name, how, max_increments: self.max_increments }) as _)
     }
 }
 
@@ -88,6 +90,7 @@ const NAME: &str = "s3-put";
 #[derive(Debug)]
 struct Put {
     store: Arc<dyn Store>,
+    seal: Arc<Seal>,
     name: String,
     how: Writing,
     max_increments: u32,
@@ -115,8 +118,16 @@ impl Stage for Put {
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
-        let most = (self.how.in_flight + 1) * 2 * (self.how.chunk >> 20);
+        let copies = if self.how.recipients.is_empty() { 2 } else { 3 };
+        let most = (self.how.in_flight + 1) * copies * (self.how.chunk >> 20);
         cx.note(format!("into {}, with at most about {most} MiB of chunks in memory", self.store.url()));
+        let (encrypted, signed) = (!self.how.recipients.is_empty(), self.seal.signer.is_some());
+        if encrypted {
+            cx.note(format!("encrypted to {}", self.how.recipients.names().join(" and ")));
+        }
+        if signed {
+            cx.note("with a signed manifest");
+        }
         probe(self.store.as_ref()).await
     }
 
@@ -146,6 +157,7 @@ impl Stage for Put {
         let mut manifest = Manifest {
             format: FORMAT.to_owned(),
             version: VERSION,
+            signature: None,
             run: cx.run_id().to_owned(),
             created: now(),
             parent: parent.map(Link::as_parent),
@@ -166,6 +178,7 @@ impl Stage for Put {
             manifest.streams.push(self.put(number, stream, cx).await?);
             cx.go_on()?;
         }
+        let manifest = manifest.signed(self.seal.signer.as_ref())?;
         let link = publish(self.store.as_ref(), &root, &manifest).await?;
         cx.disarm(armed);
         report(&link, cx);
@@ -178,8 +191,11 @@ impl Put {
     /// chain.
     async fn base(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<(String, Link)>> {
         let Some(main) = wanted.iter().find(|part| part.main) else { return Ok(None) };
-        let all = chains(self.store.as_ref()).await?;
-        let Some(chain) = newest_of(&all, &main.dataset) else { return Ok(None) };
+        let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await?;
+        let Some(chain) = newest_of(&all, &main.dataset) else {
+            warn_of_forged(&all, &main.dataset, cx);
+            return Ok(None);
+        };
         if let Some(broken) = &chain.broken {
             cx.warn(format!("the newest chain is broken, so a new one begins: {}: {}", broken.object, broken.why));
             return Ok(None);
@@ -208,11 +224,26 @@ impl Put {
             from_guid: header.from_guid,
             main: part.main,
             encodings: vec![],
+            recipients: self.how.recipients.names(),
             size,
             sha256,
             chunks,
         })
     }
+}
+
+/// Says why a new chain begins where there are some, none of which begins with a trusted manifest.
+fn warn_of_forged(all: &[Chain], dataset: &str, cx: &CheckCx) {
+    if let Some(Broken { object, why }) = forged(all, Some(dataset)) {
+        cx.warn(format!("a new chain begins: {object} is not trusted: {why}"));
+    }
+}
+
+/// Where the newest chain that begins with a manifest that is not trusted does so.
+pub(crate) fn forged<'c>(all: &'c [Chain], dataset: Option<&str>) -> Option<&'c Broken> {
+    let fits = |chain: &&Chain| chain.forged && dataset.is_none_or(|dataset| is_of(&chain.name, dataset));
+    // The name ends with the run that began it, and that with its time first.
+    all.iter().filter(fits).max_by_key(|chain| &chain.name)?.broken.as_ref()
 }
 
 /// The chain of a dataset to which something was added last.

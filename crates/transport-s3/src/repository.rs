@@ -1,5 +1,7 @@
 //! The resource `repositories`: where staged streams are kept, and how it is reached.
 
+mod keys;
+
 use std::sync::Arc;
 
 use reseed_core::config::{BuildCx, Located, Problem, Secret, SecretSource};
@@ -9,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::address::Address;
+use crate::seal::Seal;
 use crate::store::{FileStore, Keys, S3Settings, Store, s3_store};
 
 /// A repository of staged streams: a prefix in an S3 bucket, or a directory.
@@ -42,11 +45,23 @@ struct RepositoryConfig {
     sse: Option<Located<String>>,
     /// The key of `sse = "aws:kms"`; the bucket's default without it.
     sse_kms_key_id: Option<Located<String>>,
+    /// Public keys of `age` to which new chunks are encrypted: `age1…`. Who puts needs no secret key, and
+    /// can't read what it has put. Manifests are not encrypted.
+    #[serde(default)]
+    recipients: Vec<Located<String>>,
+    /// The secret key of one of the `recipients`, as `age-keygen` writes it: for who gets.
+    identity: Option<Located<SecretSource>>,
+    /// The secret key that signs new manifests, as `openssl genpkey -algorithm ed25519` writes it.
+    sign: Option<Located<SecretSource>>,
+    /// Public keys whose manifests are read, that of `sign` beside them; every manifest where there is
+    /// none. Each is the second line of what `openssl pkey -pubout` writes.
+    #[serde(default)]
+    trusted: Vec<Located<String>>,
 }
 
-/// A repository as stages know it. Nothing is asked of it before a stage does.
+/// A repository as stages know it, and its keys. Nothing is asked of it before a stage does.
 #[derive(Debug, Clone)]
-pub struct RepositoryResource(pub Arc<dyn Store>);
+pub struct RepositoryResource(pub Arc<dyn Store>, pub Arc<Seal>);
 
 register_resource!(RepositoryConfig);
 
@@ -62,14 +77,15 @@ impl ResourceConfig for RepositoryConfig {
         let good = problems.is_empty();
         problems.into_iter().for_each(|problem| cx.problem(problem));
         let keys = self.keys(cx);
-        let (Ok(address), true) = (address, good) else { return None };
+        let seal = self.seal(cx);
+        let (Ok(address), true, Some(seal)) = (address, good, seal.map(Arc::new)) else { return None };
         match address {
-            Address::File(path) => Some(RepositoryResource(Arc::new(FileStore::new(path)))),
+            Address::File(path) => Some(RepositoryResource(Arc::new(FileStore::new(path)), seal)),
             Address::S3 { bucket, prefix } => {
                 let span = self.url.span();
                 let settings = S3Settings { keys: keys?, ..self.settings(bucket, prefix) };
                 let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span)));
-                store.ok().map(RepositoryResource)
+                store.ok().map(|store| RepositoryResource(store, seal))
             }
         }
     }
@@ -253,6 +269,23 @@ mod tests {
         assert_eq!(problems(alone), ["the `secret_access_key` of this key is missing"]);
         let plain = "url = \"s3://bucket\"\nsecret_access_key = \"hunter2\"";
         assert_eq!(problems(plain), ["a secret does not stand in the file itself"]);
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_told_and_no_secret_with_it() {
+        let public = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+        assert_eq!(problems(&format!("url = \"file:///srv\"\ntrusted = [\"{public}\"]")), Vec::<String>::new());
+        let wrong =
+            "recipients = [\"age1x\"]\ntrusted = [\"x\"]\nidentity = { env = \"PATH\" }\nsign = { env = \"PATH\" }";
+        assert_eq!(
+            problems(&format!("url = \"file:///srv\"\n{wrong}")),
+            [
+                "`age1x` is no public key of age",
+                "`x` is no public key of Ed25519",
+                "this is no identity of age",
+                "this is no secret key of Ed25519 in PEM"
+            ]
+        );
     }
 
     #[cfg(feature = "s3")]

@@ -8,6 +8,7 @@ use reseed_core::Result;
 use crate::chain::{Broken, Chain};
 use crate::chunks::{Reading, examine};
 use crate::format::{Chunk, Manifest, chunks_of};
+use crate::seal::Identities;
 use crate::store::Store;
 
 /// Chunks that are read at once.
@@ -18,7 +19,7 @@ const AHEAD: usize = 4;
 pub enum Depth {
     /// Every object is there and has its size.
     Shallow,
-    /// Every object is read back, hashed and decompressed.
+    /// Every object is read back, hashed, decrypted and decompressed.
     Deep,
 }
 
@@ -35,14 +36,33 @@ pub struct Verdict {
     pub stored: u64,
 }
 
-/// Looks at everything that a chain needs.
+/// Looks at everything that a chain needs; one that is encrypted is for [`verify_with`].
 ///
 /// # Errors
-/// When the store can't be asked: that says nothing about the chain.
+/// When the store can't be asked, or what is encrypted would have to be read: that says nothing about
+/// the chain.
 pub async fn verify(store: &Arc<dyn Store>, chain: &Chain, depth: Depth) -> Result<Verdict> {
+    verify_with(store, chain, depth, &Identities::default()).await
+}
+
+/// Looks at everything that a chain needs, and opens with these keys what is encrypted.
+///
+/// # Errors
+/// When the store can't be asked, or a deep look has not the key: that says nothing about the chain.
+pub async fn verify_with(
+    store: &Arc<dyn Store>,
+    chain: &Chain,
+    depth: Depth,
+    identities: &Identities,
+) -> Result<Verdict> {
+    if depth == Depth::Deep {
+        let mut streams = chain.links.iter().flat_map(|link| &link.manifest.streams);
+        streams.try_for_each(|stream| identities.open(stream))?;
+    }
+    let how = Reading { ahead: AHEAD, identities: identities.clone() };
     let mut verdict = Verdict::default();
     for link in &chain.links {
-        let found = broken(store, &link.manifest, depth).await?;
+        let found = broken(store, &link.manifest, depth, &how).await?;
         let chunks = link.manifest.streams.iter().flat_map(|stream| &stream.chunks);
         verdict.chunks += chunks.clone().count();
         verdict.stored += chunks.map(|chunk| chunk.stored).sum::<u64>();
@@ -56,11 +76,11 @@ pub async fn verify(store: &Arc<dyn Store>, chain: &Chain, depth: Depth) -> Resu
 }
 
 /// The objects of one manifest that are not as it says.
-async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth) -> Result<Vec<Broken>> {
+async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth, how: &Reading) -> Result<Vec<Broken>> {
     let mut broken = vec![];
     if depth == Depth::Deep {
         for stream in &manifest.streams {
-            broken.extend(examine(store, stream, &Reading { ahead: AHEAD }).await?);
+            broken.extend(examine(store, stream, how).await?);
         }
         return Ok(broken);
     }

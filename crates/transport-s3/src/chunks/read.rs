@@ -12,13 +12,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::chain::Broken;
 use crate::format::{Chunk, Stream};
+use crate::seal::Identities;
 use crate::store::{Key, Sha256, Store};
 
 /// How streams are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Reading {
     /// Chunks that are fetched ahead of whoever takes the bytes.
     pub ahead: usize,
+    /// What opens chunks that are encrypted.
+    pub identities: Identities,
 }
 
 /// The stream as it was before it was cut. It ends cleanly only when all of it was right.
@@ -57,19 +60,22 @@ struct Fetching {
     wanted: VecDeque<Chunk>,
     coming: VecDeque<AbortOnDropHandle<Result<Result<Bytes, Broken>>>>,
     ahead: usize,
+    /// For a stream that is encrypted.
+    identities: Option<Identities>,
 }
 
 impl Fetching {
     fn new(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> Self {
         let wanted = stream.chunks.clone().into();
-        Self { store: Arc::clone(store), wanted, coming: VecDeque::new(), ahead: how.ahead.max(1) }
+        let identities = (!stream.recipients.is_empty()).then(|| how.identities.clone());
+        Self { store: Arc::clone(store), wanted, coming: VecDeque::new(), ahead: how.ahead.max(1), identities }
     }
 
     async fn next(&mut self) -> Result<Option<Result<Bytes, Broken>>> {
         while self.coming.len() < self.ahead
             && let Some(chunk) = self.wanted.pop_front()
         {
-            let fetching = tokio::spawn(fetch(Arc::clone(&self.store), chunk));
+            let fetching = tokio::spawn(fetch(Arc::clone(&self.store), chunk, self.identities.clone()));
             self.coming.push_back(AbortOnDropHandle::new(fetching));
         }
         let Some(next) = self.coming.pop_front() else { return Ok(None) };
@@ -109,24 +115,28 @@ impl Chunks {
 }
 
 /// One chunk's bytes, once its object is known to be the one that was stored.
-async fn fetch(store: Arc<dyn Store>, chunk: Chunk) -> Result<Result<Bytes, Broken>> {
+async fn fetch(store: Arc<dyn Store>, chunk: Chunk, identities: Option<Identities>) -> Result<Result<Bytes, Broken>> {
     let object = store.get(&Key::new(&*chunk.object)?).await?;
     let checking = tokio::task::spawn_blocking(move || {
-        let plain = object.ok_or_else(|| "it is missing".to_owned()).and_then(|object| decode(&chunk, &object));
+        let plain = object
+            .ok_or_else(|| "it is missing".to_owned())
+            .and_then(|object| decode(&chunk, &object, identities.as_ref()));
         plain.map_err(|why| Broken { object: chunk.object, why })
     });
     checking.await.map_err(|e| Error::failed("decompressing broke off").because(e))
 }
 
-fn decode(chunk: &Chunk, object: &[u8]) -> Result<Bytes, String> {
+fn decode(chunk: &Chunk, object: &[u8], identities: Option<&Identities>) -> Result<Bytes, String> {
     if object.len() as u64 != chunk.stored {
         return Err(format!("it has {} bytes, and {} were stored", object.len(), chunk.stored));
     }
     if Sha256::of(object) != chunk.sha256 {
         return Err("its SHA-256 is not the one that was stored".to_owned());
     }
+    let opened = identities.map(|identities| identities.decrypt(object)).transpose()?;
+    let frame = opened.as_deref().unwrap_or(object);
     let size = usize::try_from(chunk.size).map_err(|_| "no memory holds it".to_owned())?;
-    let plain = zstd::bulk::decompress(object, size).map_err(|error| format!("it can't be decompressed: {error}"))?;
+    let plain = zstd::bulk::decompress(frame, size).map_err(|error| format!("it can't be decompressed: {error}"))?;
     match plain.len() == size {
         true => Ok(plain.into()),
         false => Err(format!("{} bytes are in it, and not {size}", plain.len())),

@@ -8,6 +8,7 @@ use reseed_core::{Error, Result};
 
 use super::*;
 use crate::format::Stream;
+use crate::seal::{Identities, Recipients};
 use crate::store::FileStore;
 use crate::store::{Key, Sha256, Store};
 
@@ -39,7 +40,7 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 fn how() -> Writing {
-    Writing { chunk: 100, level: 3, in_flight: 3 }
+    Writing { chunk: 100, level: 3, in_flight: 3, recipients: Recipients::default() }
 }
 
 fn of(written: &Written) -> Stream {
@@ -51,10 +52,15 @@ fn of(written: &Written) -> Stream {
         from_guid: None,
         main: true,
         encodings: vec![],
+        recipients: vec![],
         size: written.size,
         sha256: written.sha256,
         chunks: written.chunks.clone(),
     }
+}
+
+fn reading(ahead: usize) -> Reading {
+    Reading { ahead, identities: Identities::default() }
 }
 
 /// What comes out, and how it ends.
@@ -82,7 +88,7 @@ async fn a_stream_comes_back_as_it_was_whatever_its_length() {
         assert_eq!((written.size, written.chunks.len()), (size as u64, size.div_ceil(100)));
         assert_eq!(written.sha256, Sha256::of(&data));
         for ahead in [1, 4] {
-            let (bytes, end) = all(read(&store, &of(&written), &Reading { ahead })).await;
+            let (bytes, end) = all(read(&store, &of(&written), &reading(ahead))).await;
             end.unwrap();
             assert_eq!(bytes, data);
         }
@@ -104,7 +110,7 @@ async fn what_another_run_wrote_is_not_overwritten_and_what_is_the_same_is_taken
     assert_eq!(write(&store, "run", 0, stream(&data, false), &how()).await.unwrap(), first);
     let error = write(&store, "run", 0, stream(&noise(251)[1..], false), &how()).await.unwrap_err();
     assert!(error.chain().contains("was written by another run"), "{}", error.chain());
-    all(read(&store, &of(&first), &Reading { ahead: 2 })).await.1.unwrap();
+    all(read(&store, &of(&first), &reading(2))).await.1.unwrap();
 }
 
 /// What is done to one object.
@@ -136,7 +142,7 @@ async fn no_wrong_byte_comes_out_and_the_object_is_named() {
             Some(bytes) => std::fs::write(&path, bytes).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
         }
-        let (bytes, end) = all(read(&store, &of(&written), &Reading { ahead: 3 })).await;
+        let (bytes, end) = all(read(&store, &of(&written), &reading(3))).await;
         assert_eq!(bytes, data[..index * 100], "what came before is right, and no more comes");
         let told = end.unwrap_err().chain();
         assert!(told.contains(&object), "{told}");
@@ -150,7 +156,7 @@ async fn chunks_in_another_order_never_end_cleanly() {
     let written = write(&store, "run", 0, stream(&noise(300), false), &how()).await.unwrap();
     let mut record = of(&written);
     record.chunks.swap(0, 1);
-    let (_, end) = all(read(&store, &record, &Reading { ahead: 3 })).await;
+    let (_, end) = all(read(&store, &record, &reading(3))).await;
     assert!(end.unwrap_err().chain().contains("is not the one that was stored"));
 }
 
@@ -199,5 +205,36 @@ async fn a_store_that_fails_at_any_call_fails_the_whole() {
         let store: Arc<dyn Store> = Arc::new(Failing(store(&directory), at.into()));
         let error = write(&store, "run", 0, stream(&noise(1000), false), &how()).await.unwrap_err();
         assert_eq!(error.chain(), "no");
+    }
+}
+
+#[tokio::test]
+async fn what_is_encrypted_comes_back_to_who_has_the_key_and_to_nobody_else() {
+    use age::secrecy::ExposeSecret;
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    let keys = [(); 2].map(|()| age::x25519::Identity::generate());
+    let [right, wrong] = keys.each_ref().map(|key| Identities::parse(key.to_string().expose_secret()).unwrap());
+    let recipients = Recipients::parse([&*keys[0].to_public().to_string()]).unwrap();
+    let data = noise(1000);
+    let how = Writing { recipients: recipients.clone(), ..how() };
+    let written = write(&store, "run", 0, stream(&data, false), &how).await.unwrap();
+    let record = Stream { recipients: recipients.names(), ..of(&written) };
+    for chunk in &written.chunks {
+        assert!(chunk.object.ends_with(".zst.age"), "{}", chunk.object);
+        let object = std::fs::read(directory.path().join(&chunk.object)).unwrap();
+        assert!(object.starts_with(b"age-encryption.org/v1") && Sha256::of(&object) == chunk.sha256);
+    }
+    let (bytes, end) = all(read(&store, &record, &Reading { ahead: 3, identities: right.clone() })).await;
+    end.unwrap();
+    assert_eq!(bytes, data);
+    right.open(&record).unwrap();
+    for (identities, why) in [(wrong, "is of another key"), (Identities::default(), "no identity is given")] {
+        let (bytes, end) = all(read(&store, &record, &Reading { ahead: 3, identities: identities.clone() })).await;
+        let told = end.unwrap_err().chain();
+        assert!(bytes.is_empty() && told.contains("can't be decrypted"), "{told}");
+        let refused = identities.open(&record).unwrap_err();
+        assert!(refused.chain().contains(why), "{}", refused.chain());
+        assert!(refused.hint_text().is_some_and(|hint| hint.contains(&record.recipients[0])));
     }
 }

@@ -9,11 +9,12 @@ use sha2::Digest;
 use tokio::task::JoinSet;
 
 use crate::format::{self, Chunk};
+use crate::seal::Recipients;
 use crate::store::{Key, Sha256, Store};
 
-/// How streams are cut. Memory is bounded by about twice `chunk` for each one in flight, and one more
-/// that is being filled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How streams are cut. Memory is bounded by about twice `chunk` for each one in flight, three times where
+/// they are encrypted, and one more that is being filled.
+#[derive(Debug, Clone)]
 pub struct Writing {
     /// Bytes of the stream in one chunk.
     pub chunk: usize,
@@ -21,6 +22,8 @@ pub struct Writing {
     pub level: i32,
     /// Chunks that are compressed and stored at once.
     pub in_flight: usize,
+    /// To whom chunks are encrypted.
+    pub recipients: Recipients,
 }
 
 /// A stream that is stored.
@@ -55,10 +58,17 @@ pub async fn write(
         hash.update(&plain);
         size += plain.len() as u64;
         going.room().await?;
-        let (store, key, level) = (Arc::clone(store), format::chunk_key(run, number, index)?, how.level);
-        going.tasks.spawn(async move { Ok((index, keep(store, key, plain, level).await?)) });
+        let (store, key, how) = (Arc::clone(store), how.key(run, number, index)?, how.clone());
+        going.tasks.spawn(async move { Ok((index, keep(store, key, plain, how).await?)) });
     }
     Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks: going.end().await? })
+}
+
+impl Writing {
+    fn key(&self, run: &str, stream: usize, chunk: usize) -> Result<Key> {
+        let key = format::chunk_key(run, stream, chunk)?;
+        if self.recipients.is_empty() { Ok(key) } else { format::encrypted(&key) }
+    }
 }
 
 /// Cuts a stream into pieces of one size, the last of which may be shorter.
@@ -84,10 +94,10 @@ impl Cutter {
     }
 }
 
-/// Compresses and stores one chunk.
-async fn keep(store: Arc<dyn Store>, key: Key, plain: Bytes, level: i32) -> Result<Chunk> {
+/// Compresses, encrypts and stores one chunk.
+async fn keep(store: Arc<dyn Store>, key: Key, plain: Bytes, how: Writing) -> Result<Chunk> {
     let size = plain.len() as u64;
-    let encoding = tokio::task::spawn_blocking(move || encode(&plain, level));
+    let encoding = tokio::task::spawn_blocking(move || encode(&plain, &how));
     let (bytes, sha256) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
     let stored = bytes.len() as u64;
     if !store.put_new(&key, bytes, sha256).await? {
@@ -96,12 +106,13 @@ async fn keep(store: Arc<dyn Store>, key: Key, plain: Bytes, level: i32) -> Resu
     Ok(Chunk { object: key.as_str().to_owned(), stored, sha256, size })
 }
 
-fn encode(plain: &[u8], level: i32) -> Result<(Bytes, Sha256)> {
-    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
+fn encode(plain: &[u8], how: &Writing) -> Result<(Bytes, Sha256)> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), how.level)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(plain.len() as u64))?;
     std::io::Write::write_all(&mut encoder, plain)?;
-    let bytes = Bytes::from(encoder.finish()?);
+    let frame = encoder.finish()?;
+    let bytes = Bytes::from(if how.recipients.is_empty() { frame } else { how.recipients.encrypt(&frame)? });
     let sha256 = Sha256::of(&bytes);
     Ok((bytes, sha256))
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::chain::{chains, publish};
 use crate::chunks::{Writing, write};
 use crate::format::{FORMAT, Parent, Stream, VERSION};
+use crate::seal::Recipients;
 use crate::store::FileStore;
 
 struct Once(VecDeque<Bytes>);
@@ -30,7 +31,7 @@ fn store(directory: &Path) -> Arc<dyn Store> {
 
 async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Result<crate::chain::Link> {
     let run = format!("run{depth}");
-    let how = Writing { chunk: 100, level: 3, in_flight: 2 };
+    let how = Writing { chunk: 100, level: 3, in_flight: 2, recipients: Recipients::default() };
     let data = (0..250u32).map(|n| (n * (depth + 3)) as u8).collect();
     let written = write(store, &run, 0, once(data), &how).await?;
     let stream = Stream {
@@ -41,6 +42,7 @@ async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Resu
         from_guid: parent.is_some().then(|| format!("g{}", depth - 1)),
         main: true,
         encodings: vec![],
+        recipients: vec![],
         size: written.size,
         sha256: written.sha256,
         chunks: written.chunks,
@@ -48,6 +50,7 @@ async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Resu
     let manifest = Manifest {
         format: FORMAT.into(),
         version: VERSION,
+        signature: None,
         run,
         created: 1,
         parent,
