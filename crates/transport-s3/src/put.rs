@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
-use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::item::{FilesBeside, Item, Payload, SnapshotPart, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, StreamKind, register_stage};
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use self::undo::DeleteChunks;
 use crate::chain::{Chain, Link, chains, publish};
 use crate::chunks::{Writing, Written, write};
-use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION};
+use crate::format::{FORMAT, FileBeside, LeftOut, Manifest, Stream, VERSION};
 use crate::repository::RepositoryResource;
 use crate::store::{Store, probe};
 
@@ -153,6 +153,7 @@ impl Stage for Put {
             storage: kind.format.as_str().to_owned(),
             streams: vec![],
             left_out: left_out(&streams),
+            files: vec![],
             facts: facts.clone(),
         };
         for header in &headers {
@@ -162,6 +163,8 @@ impl Stage for Put {
             }
         }
         let armed = cx.arm(DeleteChunks::new(&self.store, cx.run_id(), &root, &manifest, &parts));
+        // First: the source keeps them for a while only.
+        manifest.files = self.put_files(streams.len(), cx).await?;
         for (number, stream) in streams.into_iter().enumerate() {
             manifest.streams.push(self.put(number, stream, cx).await?);
             cx.go_on()?;
@@ -189,6 +192,19 @@ impl Put {
         };
         let root = chain.links.first().map(|full| full.manifest.run.clone());
         Ok(root.map(|root| (root, link.clone())))
+    }
+
+    /// Puts the files beside the streams, as streams of the run from this number on.
+    async fn put_files(&self, first: usize, cx: &StageCx) -> Result<Vec<FileBeside>> {
+        let mut files = vec![];
+        for (index, file) in cx.board().get::<FilesBeside>().iter().flat_map(|beside| &beside.0).enumerate() {
+            let put = write(&self.store, cx.run_id(), first + index, (file.open)(), &self.how).await;
+            let Written { size, sha256, chunks } = put.map_err(|e| e.context(format!("putting {}", file.name)))?;
+            cx.meters().wire.add(chunks.iter().map(|chunk| chunk.stored).sum());
+            files.push(FileBeside { name: file.name.clone(), size, sha256, chunks });
+            cx.go_on()?;
+        }
+        Ok(files)
     }
 
     async fn put(&self, number: usize, stream: StreamItem, cx: &StageCx) -> Result<Stream> {
