@@ -103,7 +103,9 @@ async fn alone(storage: Storage, spread: Spread, mode: &str) {
     let refused = run(&file).await;
     assert_eq!(refused.report.exit_code(), 3, "{}", refused.story());
     assert!(refused.report.error.is_some_and(|error| error.contains("its primary can't be reached")));
-    let again = succeed(&file.replace("use = \"pg-switch\"\n", "use = \"pg-switch\"\nproof = \"consistent\"\n")).await;
+    let again = run(&file.replace("use = \"pg-switch\"\n", "use = \"pg-switch\"\nproof = \"consistent\"\n")).await;
+    assert_eq!(again.report.outcome, Outcome::Done, "{}", again.story());
+    assert!(again.story().contains("will serve and not stream"), "{}", again.story());
     assert_eq!((again.report.full, again.report.streaming), (false, Some(false)), "{}", again.story());
     offsite.serves();
     // What it was told of its primary counts as soon as that is back.
