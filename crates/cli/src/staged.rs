@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reseed_core::Error;
-use reseed_transport_s3::chain::{Chain, chains};
+use reseed_transport_s3::chain::{Chain, trusted_chains};
 use reseed_transport_s3::format::{Chunk, Manifest};
 use reseed_transport_s3::open;
+use reseed_transport_s3::seal::Trust;
 use reseed_transport_s3::store::Store;
 
 use crate::commands::on_runtime;
@@ -47,6 +48,10 @@ pub struct RepositoryArgs {
     /// Endpoint, region, profile, CA and keys of a bucket come from the environment, as for the AWS
     /// tools: AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_CA_BUNDLE, AWS_ACCESS_KEY_ID …
     pub url: String,
+    /// Public key of Ed25519 whose manifests are read, as in the repository's `trusted`; more than once for
+    /// several. Without one every manifest is read, signed or not.
+    #[arg(long, value_name = "KEY")]
+    pub trusted: Vec<String>,
     /// Print JSON lines on standard output.
     #[arg(long)]
     pub json: bool,
@@ -79,6 +84,9 @@ pub struct VerifyArgs {
     /// Read every chunk back, hash and decompress it; without this only presence and sizes are looked at.
     #[arg(long)]
     pub deep: bool,
+    /// File with the secret keys of age that open what is encrypted; needed for `--deep` only.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<std::path::PathBuf>,
     /// Only this chain, named as `list` does.
     #[arg(long)]
     pub chain: Option<String>,
@@ -103,14 +111,20 @@ where
         Ok(store) => store,
         Err(error) => return tell(&error, exit::WRONG),
     };
+    let trust = match Trust::parse(args.trusted.iter().map(String::as_str)) {
+        Ok(trust) => trust,
+        Err(why) => return tell(&Error::refused(why).hint(OF_TRUSTED), exit::WRONG),
+    };
     on_runtime(async {
         let done = async {
-            let chains = chains(store.as_ref()).await?;
+            let chains = trusted_chains(store.as_ref(), &trust).await?;
             work(store, chains).await
         };
         done.await.unwrap_or_else(|error| tell(&error, exit::FAILED))
     })
 }
+
+const OF_TRUSTED: &str = "`openssl pkey -in key -pubout | sed -n 2p` tells the public key";
 
 fn tell(error: &Error, code: u8) -> u8 {
     out::error(&error.chain(), error.hint_text());
@@ -128,13 +142,13 @@ fn unknown(name: &str, url: &str, chains: &[Chain]) -> u8 {
     exit::WRONG
 }
 
-fn chunks(manifest: &Manifest) -> impl Iterator<Item = &Chunk> {
-    manifest.streams.iter().flat_map(|stream| &stream.chunks)
+fn chunks(manifest: &Manifest) -> Vec<Chunk> {
+    manifest.stored().into_iter().flat_map(|stream| stream.chunks).collect()
 }
 
 /// Bytes as they are stored.
 fn stored(manifest: &Manifest) -> u64 {
-    chunks(manifest).map(|chunk| chunk.stored).sum()
+    chunks(manifest).iter().map(|chunk| chunk.stored).sum()
 }
 
 /// Bytes of the streams.

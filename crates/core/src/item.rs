@@ -3,7 +3,7 @@
 mod pending;
 mod stream;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
 
 use crate::host::Host;
 use crate::stage::StageCx;
+use crate::stream::BoxStream;
 use crate::{Error, Format, Kind, Result, StreamKind};
 
 /// What one stage gives to the next, with the facts that travel along.
@@ -180,6 +181,32 @@ pub trait Volume: Debug + Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Facts(serde_json::Map<String, serde_json::Value>);
+
+/// What a repository keeps of the source of the streams that it will give: put on the
+/// [`Board`](crate::stage::Board) while surveying, for stages that can't ask the source.
+#[derive(Debug, Clone)]
+pub struct StagedFacts(pub Facts);
+
+/// Files of the source that a copy needs and no snapshot holds: put on the
+/// [`Board`](crate::stage::Board) while running, by the stage that knows the source's data for one that
+/// keeps streams, and by one that gives kept streams for the stages behind it.
+#[derive(Debug, Clone)]
+pub struct FilesBeside(pub Vec<FileBeside>);
+
+/// One file beside the streams.
+#[derive(Clone)]
+pub struct FileBeside {
+    /// Its name, without a directory.
+    pub name: String,
+    /// Its bytes, from the beginning each time. Nothing starts before they are pulled.
+    pub open: Arc<dyn Fn() -> BoxStream + Send + Sync>,
+}
+
+impl Debug for FileBeside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBeside").field("name", &self.name).finish_non_exhaustive()
+    }
+}
 
 /// A value that travels in [`Facts`].
 pub trait Fact: Serialize + DeserializeOwned {

@@ -61,6 +61,10 @@ pub struct RunReport {
     pub seconds: f64,
     /// How long the target did not serve; `None` if it never stopped, or did not serve before.
     pub downtime_seconds: Option<f64>,
+    /// `false` where a standby was asked only to serve, and was not seen to follow anyone; not in the last
+    /// event otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<bool>,
     /// Bytes of all streams before encoding.
     pub stream_bytes: u64,
     /// Bytes that crossed a wire.
@@ -152,6 +156,7 @@ impl RunReport {
             outcome: Outcome::Undone,
             seconds: 0.0,
             downtime_seconds: None,
+            streaming: None,
             stream_bytes: 0,
             wire_bytes: 0,
             full: false,

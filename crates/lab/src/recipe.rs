@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Pair, Server, Spread, Storage};
+use crate::{Pair, Pool, Server, Spread, Storage};
 
 /// How the copy takes the place of what was there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Pair {
             cluster("standby"),
             self.standby.port,
             self.standby.sockets,
-            self.places()
+            self.places(&self.b)
         );
         let mut stages = match self.sending() {
             Some((snapshot, send)) => vec![
@@ -114,7 +114,7 @@ impl Pair {
             stages.extend(recipe.compress.then(|| ("zstd", "level = 3\n".to_owned())));
             stages.push(("ssh-transfer", String::new()));
         }
-        stages.extend(self.receiving(recipe.switch, &on("standby", far_standby)));
+        stages.extend(self.receiving(&self.b, recipe.switch, &on("standby", far_standby)));
         stages.push(("pg-configure", settings));
         if recipe.switch == Switch::InPlace {
             stages.insert(0, ("pg-stop", cluster("standby")));
@@ -126,7 +126,7 @@ impl Pair {
     }
 
     /// Names of the stages that take and send snapshots, where the storage has any.
-    fn sending(&self) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn sending(&self) -> Option<(&'static str, &'static str)> {
         match self.storage {
             Storage::Zfs => Some(("zfs-snapshot", "zfs-send")),
             Storage::Btrfs => Some(("btrfs-snapshot", "btrfs-send")),
@@ -135,15 +135,15 @@ impl Pair {
     }
 
     /// The stages from the received stream to what can be configured.
-    fn receiving(&self, switch: Switch, on: &str) -> Vec<(&'static str, String)> {
-        let (into, live) = (self.b.dataset("reseed"), self.b.dataset("pgsql"));
+    pub(crate) fn receiving(&self, pool: &Pool, switch: Switch, on: &str) -> Vec<(&'static str, String)> {
+        let (into, live) = (pool.dataset("reseed"), pool.dataset("pgsql"));
         match (self.storage, switch) {
             (Storage::Zfs, Switch::Clone) => vec![
                 ("zfs-receive", format!("{on}into = \"{into}\"\n")),
-                ("zfs-clone", format!("as = \"{live}\"\n{}", self.names())),
+                ("zfs-clone", format!("as = \"{live}\"\n{}", self.names(pool))),
             ],
             (Storage::Zfs, Switch::InPlace) => {
-                vec![("zfs-receive", format!("{on}over = \"{live}\"\nrollback = true\n{}", self.names()))]
+                vec![("zfs-receive", format!("{on}over = \"{live}\"\nrollback = true\n{}", self.names(pool)))]
             }
             (Storage::Btrfs, _) => {
                 vec![("btrfs-receive", format!("{on}into = \"{into}\"\n")), ("btrfs-clone", String::new())]
@@ -158,20 +158,20 @@ impl Pair {
 
 impl Pair {
     /// Names on the standby of datasets that are apart.
-    fn names(&self) -> String {
+    fn names(&self, pool: &Pool) -> String {
         if self.spread == Spread::One {
             return String::new();
         }
-        let pair = |name: &str| format!("\"{}\" = \"{}\"", self.a.dataset(name), self.b.dataset(name));
+        let pair = |name: &str| format!("\"{}\" = \"{}\"", self.a.dataset(name), pool.dataset(name));
         format!("map = {{ {}, {} }}\n", pair("wal"), pair("space"))
     }
 
     /// Where what is apart goes on the standby.
-    fn places(&self) -> String {
+    pub(crate) fn places(&self, pool: &Pool) -> String {
         if self.spread == Spread::One {
             return String::new();
         }
-        let (wal, from, to) = (self.b.path("wal/pg_wal"), self.a.path("space/files"), self.b.path("space/files"));
+        let (wal, from, to) = (pool.path("wal/pg_wal"), self.a.path("space/files"), pool.path("space/files"));
         format!("wal_directory = \"{wal}\"\ntablespace_mapping = {{ \"{from}\" = \"{to}\" }}\n")
     }
 }
@@ -181,6 +181,6 @@ fn cluster(name: &str, far: bool, lines: &str) -> String {
     format!("[clusters.{name}]\n{host}{lines}\n")
 }
 
-fn place(standby: &Server) -> String {
+pub(crate) fn place(standby: &Server) -> String {
     format!("data_directory = \"{}\"\nbin_directory = \"{}\"\n", standby.data, standby.programs.display())
 }

@@ -1,7 +1,7 @@
 //! What the stages of the primary find out and those of the standby need.
 
 use reseed_core::Result;
-use reseed_core::item::{Fact, Facts};
+use reseed_core::item::{Fact, Facts, StagedFacts};
 use reseed_core::stage::{Ahead, CheckCx};
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +103,10 @@ impl Backup {
     /// When the item's backup has another shape.
     pub(crate) fn seen_from(facts: &Facts, cx: &CheckCx) -> Result<Option<Self>> {
         let mut backup = facts.get::<Self>()?;
+        // The slots of the run that put it there are none of this one's.
+        let own = cx.board().get::<StagedFacts>().is_none();
         if let Some(backup) = &mut backup {
-            backup.slot = backup.slot.take().map(|slot| slot_of(&slot, cx.branch()));
+            backup.slot = backup.slot.take().filter(|_| own).map(|slot| slot_of(&slot, cx.branch()));
         }
         Ok(backup)
     }

@@ -14,6 +14,10 @@ pub(crate) mod slot;
 mod statements;
 mod survey;
 mod vitals;
+mod wal;
+
+pub(crate) use server::minimum as minimum_settings;
+pub(crate) use vitals::Vitals;
 
 #[cfg(test)]
 mod tests {

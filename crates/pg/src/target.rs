@@ -15,6 +15,7 @@ mod power;
 pub(crate) mod programs;
 mod proof;
 pub(crate) mod sender;
+mod staged;
 mod start;
 mod stop;
 pub(crate) mod survey;

@@ -20,6 +20,8 @@ use crate::store::{Key, Sha256};
 pub const FORMAT: &str = "reseed-staged";
 /// The newest version that is read, and the one that is written.
 pub const VERSION: u32 = 1;
+/// The most bytes of a stream in one chunk: whoever reads one has it in memory as a whole.
+pub const LARGEST_CHUNK: u64 = 1 << 30;
 /// Where manifests are.
 pub const MANIFESTS: &str = "manifests/";
 
@@ -48,6 +50,9 @@ pub struct Manifest {
     pub streams: Vec<Stream>,
     /// Datasets that belong to the layout but whose content is not sent.
     pub left_out: Vec<LeftOut>,
+    /// Files of the source that the copy needs and no snapshot holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileBeside>,
     /// What the stages of the run knew and those of a restore need, in their own words.
     pub facts: Facts,
 }
@@ -106,6 +111,23 @@ pub struct Chunk {
     pub sha256: Sha256,
     /// Bytes of the stream that are in it.
     pub size: u64,
+}
+
+/// A file beside the streams, cut and compressed as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileBeside {
+    /// Its name, without a directory.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of those bytes.
+    #[serde(with = "hex")]
+    pub sha256: Sha256,
+    /// Public keys of age to which each chunk is encrypted; none if they are not.
+    pub recipients: Vec<String>,
+    /// The pieces, in order.
+    pub chunks: Vec<Chunk>,
 }
 
 /// A dataset whose content stays behind.
@@ -182,16 +204,45 @@ impl Manifest {
         if self.streams.iter().filter(|stream| stream.main).count() != 1 {
             return Err("one dataset is the main one".to_owned());
         }
-        self.streams.iter().try_for_each(Stream::is_right)?;
+        let plain =
+            |file: &&FileBeside| !file.name.is_empty() && !file.name.contains('/') && !file.name.starts_with('.');
+        if !self.files.iter().all(|file| plain(&file)) {
+            return Err("a file beside the streams has a name of its own".to_owned());
+        }
+        self.stored().iter().try_for_each(Stream::is_right)?;
         match self.streams.iter().any(|stream| self.depth == 0 && stream.from_guid.is_some()) {
             true => Err("a full stream starts from nothing".to_owned()),
             false => Ok(()),
         }
     }
 
+    /// Everything that is stored: the streams, and the files beside them as streams of their names.
+    pub fn stored(&self) -> Vec<Stream> {
+        self.streams.iter().cloned().chain(self.files.iter().map(FileBeside::as_stream)).collect()
+    }
+
     /// The stream of a dataset.
     pub fn of(&self, dataset: &str) -> Option<&Stream> {
         self.streams.iter().find(|stream| stream.dataset == dataset)
+    }
+}
+
+impl FileBeside {
+    /// As what reads and verifies streams takes it.
+    pub fn as_stream(&self) -> Stream {
+        Stream {
+            dataset: self.name.clone(),
+            mountpoint: String::new(),
+            snapshot: String::new(),
+            guid: String::new(),
+            from_guid: None,
+            main: false,
+            encodings: vec![],
+            recipients: self.recipients.clone(),
+            size: self.size,
+            sha256: self.sha256,
+            chunks: self.chunks.clone(),
+        }
     }
 }
 
@@ -201,7 +252,8 @@ impl Stream {
         if size != Some(self.size) {
             return Err(format!("the chunks of {} are not as long as its stream", self.dataset));
         }
-        match self.chunks.iter().find(|chunk| chunk.size == 0 || Key::new(&*chunk.object).is_err()) {
+        let odd = |chunk: &&Chunk| !(1..=LARGEST_CHUNK).contains(&chunk.size) || Key::new(&*chunk.object).is_err();
+        match self.chunks.iter().find(odd) {
             Some(chunk) => Err(format!("`{}` is no chunk", chunk.object.escape_debug())),
             None => Ok(()),
         }
@@ -317,6 +369,13 @@ mod tests {
                 chunks: vec![chunk("chunks/a/000/00000000.zst", 4), chunk("chunks/a/000/00000001.zst", 3)],
             }],
             left_out: vec![LeftOut { dataset: "tank/pg/wal".into(), mountpoint: "/pg/wal".into() }],
+            files: vec![FileBeside {
+                name: "000000010000000000000002".into(),
+                size: 4,
+                sha256: Sha256::of(b"file"),
+                recipients: vec![],
+                chunks: vec![chunk("chunks/a/001/00000000.zst", 4)],
+            }],
             facts: Facts::default(),
         }
     }
@@ -349,9 +408,11 @@ mod tests {
             &|value| value["streams"][0]["size"] = 8.into(),
             &|value| value["streams"][0]["main"] = false.into(),
             &|value| value["streams"][0]["from_guid"] = "aa".into(),
+            &|value| value["files"][0]["name"] = "../pg_hba.conf".into(),
+            &|value| value["files"][0]["size"] = 5.into(),
             &|value| value["streams"][0]["sha256"] = "00".into(),
             &|value| value["streams"][0]["chunks"][0]["object"] = "../etc/passwd".into(),
-        ] as [&dyn Fn(&mut Value); 7]
+        ] as [&dyn Fn(&mut Value); 9]
         {
             let told = refused(change);
             assert!(told.contains(key().as_str()) && told.contains("was altered"), "{told}");

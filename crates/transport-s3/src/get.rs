@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref};
-use reseed_core::item::{Item, LeftOut, Payload, SnapshotPart, StreamHeader, StreamItem};
+use reseed_core::item::{
+    FileBeside, FilesBeside, Item, LeftOut, Payload, SnapshotPart, StagedFacts, StreamHeader, StreamItem,
+};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Stage, StageCx};
 use reseed_core::stream::Metered;
@@ -14,7 +16,7 @@ use serde::Deserialize;
 
 use crate::chain::{Broken, Chain, Link, trusted_chains};
 use crate::chunks::{Reading, read};
-use crate::format::Stream;
+use crate::format::{self, Manifest, Stream};
 use crate::put::forged;
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
@@ -97,15 +99,19 @@ impl Stage for Get {
             }
             cx.warn(format!("the chain ends early: {}: {}", broken.object, broken.why));
         }
+        if let Some(newest) = chain.newest() {
+            cx.board().put(StagedFacts(newest.manifest.facts.clone()));
+        }
         cx.board().put(Chosen(chain.links.clone()));
         Ok(())
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let missing = self.missing(cx).await.map_err(Error::into_refusal)?;
-        for stream in missing.iter().flat_map(|link| &link.manifest.streams) {
-            self.seal.identities.open(stream)?;
-        }
+        missing
+            .iter()
+            .flat_map(|link| link.manifest.stored())
+            .try_for_each(|stream| self.seal.identities.open(&stream))?;
         let (chunks, stored) = sizes(&missing);
         let what = match missing.first().is_some_and(|link| link.manifest.parent.is_none()) {
             true => "the whole",
@@ -120,6 +126,7 @@ impl Stage for Get {
         let missing = self.missing(cx).await?;
         let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
         let facts = newest.manifest.facts.clone();
+        cx.board().put(self.beside(&newest.manifest));
         let mut streams = vec![];
         for link in &missing {
             let left_out: Vec<_> = link
@@ -163,6 +170,15 @@ impl Get {
                 )))
             }
         }
+    }
+
+    /// The files that belong to the state at which the target arrives.
+    fn beside(&self, newest: &Manifest) -> FilesBeside {
+        let file = |file: &format::FileBeside| {
+            let (store, stream, how) = (Arc::clone(&self.store), file.as_stream(), self.how.clone());
+            FileBeside { name: file.name.clone(), open: Arc::new(move || read(&store, &stream, &how)) }
+        };
+        FilesBeside(newest.files.iter().map(file).collect())
     }
 
     /// The manifests whose streams the target lacks.

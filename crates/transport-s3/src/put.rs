@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
-use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::item::{FilesBeside, Item, Payload, SnapshotPart, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, StreamKind, register_stage};
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use self::undo::DeleteChunks;
 use crate::chain::{Broken, Chain, Link, publish, trusted_chains};
 use crate::chunks::{Writing, Written, write};
-use crate::format::{FORMAT, LeftOut, Manifest, Stream, VERSION, is_of};
+use crate::format::{FORMAT, FileBeside, LARGEST_CHUNK, LeftOut, Manifest, Stream, VERSION, is_of};
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
 use crate::store::{Store, probe};
@@ -73,7 +73,7 @@ impl StageConfig for PutConfig {
             good &= fine;
             (!fine).then(|| cx.problem(Problem::at(span, what)));
         };
-        within((1 << 20..=1 << 30).contains(&self.chunk.get()), self.chunk.span(), "a chunk has 1 MiB to 1 GiB");
+        within((1 << 20..=LARGEST_CHUNK).contains(&self.chunk.get()), self.chunk.span(), "a chunk has 1 MiB to 1 GiB");
         within((1..=19).contains(&*self.level), self.level.span(), "levels go from 1 to 19");
         within((1..=64).contains(&*self.in_flight), self.in_flight.span(), "1 to 64 chunks may be on their way");
         let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
@@ -165,6 +165,7 @@ impl Stage for Put {
             storage: kind.format.as_str().to_owned(),
             streams: vec![],
             left_out: left_out(&streams),
+            files: vec![],
             facts: facts.clone(),
         };
         for header in &headers {
@@ -174,6 +175,8 @@ impl Stage for Put {
             }
         }
         let armed = cx.arm(DeleteChunks::new(&self.store, cx.run_id(), &root, &manifest, &parts));
+        // First: the source keeps them for a while only.
+        manifest.files = self.put_files(streams.len(), cx).await?;
         for (number, stream) in streams.into_iter().enumerate() {
             manifest.streams.push(self.put(number, stream, cx).await?);
             cx.go_on()?;
@@ -205,6 +208,20 @@ impl Put {
         };
         let root = chain.links.first().map(|full| full.manifest.run.clone());
         Ok(root.map(|root| (root, link.clone())))
+    }
+
+    /// Puts the files beside the streams, as streams of the run from this number on.
+    async fn put_files(&self, first: usize, cx: &StageCx) -> Result<Vec<FileBeside>> {
+        let mut files = vec![];
+        for (index, file) in cx.board().get::<FilesBeside>().iter().flat_map(|beside| &beside.0).enumerate() {
+            let put = write(&self.store, cx.run_id(), first + index, (file.open)(), &self.how).await;
+            let Written { size, sha256, chunks } = put.map_err(|e| e.context(format!("putting {}", file.name)))?;
+            cx.meters().wire.add(chunks.iter().map(|chunk| chunk.stored).sum());
+            let (name, recipients) = (file.name.clone(), self.how.recipients.names());
+            files.push(FileBeside { name, size, sha256, recipients, chunks });
+            cx.go_on()?;
+        }
+        Ok(files)
     }
 
     async fn put(&self, number: usize, stream: StreamItem, cx: &StageCx) -> Result<Stream> {

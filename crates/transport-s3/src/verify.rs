@@ -56,14 +56,15 @@ pub async fn verify_with(
     identities: &Identities,
 ) -> Result<Verdict> {
     if depth == Depth::Deep {
-        let mut streams = chain.links.iter().flat_map(|link| &link.manifest.streams);
-        streams.try_for_each(|stream| identities.open(stream))?;
+        let mut streams = chain.links.iter().flat_map(|link| link.manifest.stored());
+        streams.try_for_each(|stream| identities.open(&stream))?;
     }
     let how = Reading { ahead: AHEAD, identities: identities.clone() };
     let mut verdict = Verdict::default();
     for link in &chain.links {
         let found = broken(store, &link.manifest, depth, &how).await?;
-        let chunks = link.manifest.streams.iter().flat_map(|stream| &stream.chunks);
+        let stored = link.manifest.stored();
+        let chunks = stored.iter().flat_map(|stream| &stream.chunks);
         verdict.chunks += chunks.clone().count();
         verdict.stored += chunks.map(|chunk| chunk.stored).sum::<u64>();
         verdict.broken.extend(found);
@@ -79,14 +80,14 @@ pub async fn verify_with(
 async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth, how: &Reading) -> Result<Vec<Broken>> {
     let mut broken = vec![];
     if depth == Depth::Deep {
-        for stream in &manifest.streams {
+        for stream in &manifest.stored() {
             broken.extend(examine(store, stream, how).await?);
         }
         return Ok(broken);
     }
     let listed = store.list(&chunks_of(&manifest.run)).await?;
     let sizes: BTreeMap<_, _> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
-    for chunk in manifest.streams.iter().flat_map(|stream| &stream.chunks) {
+    for chunk in manifest.stored().iter().flat_map(|stream| &stream.chunks) {
         let why = wrong(chunk, sizes.get(&*chunk.object).copied());
         broken.extend(why.map(|why| Broken { object: chunk.object.clone(), why }));
     }

@@ -188,7 +188,9 @@ fn moved(report: &RunReport) -> Vec<String> {
         (_, Some(to)) if report.full => format!(", the full snapshot {to}"),
         _ => String::new(),
     };
-    vec![bytes + &what]
+    let unproven =
+        (report.streaming == Some(false)).then(|| "      the standby serves; that it streams was not asked".to_owned());
+    std::iter::once(bytes + &what).chain(unproven).collect()
 }
 
 /// One line on how a branch ended.

@@ -44,14 +44,28 @@ fn text(link: &Link) -> String {
         line("made", &ago(manifest.created)),
         line("kind", &kind),
         line("storage", &manifest.storage),
-        line("size", &format!("{stream}, stored as {kept} in {}", human::count(chunks(manifest).count(), "chunk"))),
+        line("sealed", &sealed(manifest)),
+        line("size", &format!("{stream}, stored as {kept} in {}", human::count(chunks(manifest).len(), "chunk"))),
     ];
     lines.extend(manifest.streams.iter().map(|stream| line("stream", &of(stream))));
     lines.extend(
         manifest.left_out.iter().map(|left| line("left out", &format!("{} ({})", left.dataset, left.mountpoint))),
     );
+    lines
+        .extend(manifest.files.iter().map(|file| line("file", &format!("{}, {}", file.name, human::bytes(file.size)))));
     lines.extend(facts(manifest));
     lines.concat()
+}
+
+/// Who can read it, and whether it is signed; by whom is for `--trusted` to say.
+fn sealed(manifest: &Manifest) -> String {
+    let recipients = manifest.streams.first().map_or(&[][..], |stream| &stream.recipients);
+    let encrypted = match recipients.is_empty() {
+        true => "not encrypted".to_owned(),
+        false => format!("encrypted to {}", recipients.join(" and ")),
+    };
+    let signed = if manifest.signature.is_some() { "signed" } else { "not signed" };
+    format!("{encrypted}, {signed}")
 }
 
 fn of(stream: &Stream) -> String {

@@ -1,14 +1,16 @@
 //! `reseed staged verify`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use reseed_core::Error;
 use reseed_transport_s3::chain::Chain;
+use reseed_transport_s3::seal::Identities;
 use reseed_transport_s3::store::Store;
 use reseed_transport_s3::verify::{self, Depth, Verdict};
 use serde_json::json;
 
-use super::{VerifyArgs, unknown};
+use super::{VerifyArgs, tell, unknown};
 use crate::human::{bytes, count};
 use crate::{exit, out};
 
@@ -20,9 +22,13 @@ pub(super) async fn verify(store: &Arc<dyn Store>, chains: &[Chain], args: &Veri
         return Ok(unknown(args.chain.as_deref().unwrap_or("chain"), &args.repository.url, chains));
     }
     let depth = if args.deep { Depth::Deep } else { Depth::Shallow };
+    let identities = match args.identity.as_deref().map(identities).transpose() {
+        Ok(identities) => identities.unwrap_or_default(),
+        Err(error) => return Ok(tell(&error, exit::WRONG)),
+    };
     let mut whole = true;
     for chain in chosen {
-        let verdict = verify::verify(store, chain, depth).await?;
+        let verdict = verify::verify_with(store, chain, depth, &identities).await?;
         whole &= verdict.broken.is_empty();
         match args.repository.json {
             true => out::data(&format!("{}\n", json(chain, &verdict, args.deep))),
@@ -30,6 +36,13 @@ pub(super) async fn verify(store: &Arc<dyn Store>, chains: &[Chain], args: &Veri
         }
     }
     Ok(if whole { exit::DONE } else { exit::FAILED })
+}
+
+/// The secret keys of a file. What is in it never shows.
+fn identities(file: &Path) -> Result<Identities, Error> {
+    let wrong = |why: String| Error::refused(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Identities::parse(&text).map_err(|why| wrong(why).hint("`age-keygen -o FILE` writes one"))
 }
 
 fn json(chain: &Chain, verdict: &Verdict, deep: bool) -> serde_json::Value {

@@ -18,7 +18,7 @@ use super::mode::{self, Choice, Situation, Wish};
 use super::requirements::Demand;
 use super::survey::Surveyed;
 use super::vitals::Vitals;
-use super::{backup, layout, requirements, slot};
+use super::{backup, layout, requirements, slot, wal};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode, slots};
 use crate::session::Session;
@@ -176,8 +176,10 @@ impl Quiesce {
         let coverage = told.as_deref().cloned().unwrap_or_else(unknown);
         let wal_separate = coverage.separate.iter().any(|role| role == layout::WAL);
         let obstacle = requirements::backup_obstacle(&surveyed.server);
+        // Only a standby that streams by a slot gets what stays behind; what is kept must have it.
+        let slot = self.slot && standbys(cx) > 0 && !wal::is_kept(cx);
         let Coverage { atomic, reason, .. } = &coverage;
-        let situation = Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot: self.slot, obstacle };
+        let situation = Situation { wish: self.mode, atomic: *atomic, reason, wal_separate, slot, obstacle };
         // Where the storage could not be asked, a refusal for want of its answer is no news.
         let choice =
             mode::choose(&situation).map_err(|error| if told.is_some() { error } else { error.follow_up() })?;

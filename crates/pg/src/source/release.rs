@@ -15,7 +15,9 @@ use serde::Deserialize;
 use super::backup;
 use super::held::Held;
 use super::vitals::Vitals;
-use crate::facts::Backup;
+use super::wal;
+use crate::cluster::Primary;
+use crate::facts::{Backup, Mode, Source};
 use crate::session::Session;
 
 /// Tells the source that the snapshot is taken: ends the backup that `pg-quiesce` began, keeps its
@@ -56,7 +58,7 @@ impl Stage for Release {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         if cx.has_stage("pg-quiesce") {
-            return Ok(());
+            return wal::readable(cx).await;
         }
         Err(Error::refused("pg-release ends what no pg-quiesce began")
             .hint("begin the pipeline with `use = \"pg-quiesce\"`"))
@@ -77,9 +79,21 @@ impl Stage for Release {
         if let Some(lsn) = &backup.proof_lsn {
             cx.note(format!("the standby counts as good once it has replayed past {lsn}"));
         }
+        leave_wal(&input, &backup, cx)?;
         input.facts.put(&backup)?;
         Ok(input)
     }
+}
+
+/// Leaves the backup's WAL for the stage that keeps the copy: what is kept must do without the source.
+fn leave_wal(input: &Item, backup: &Backup, cx: &StageCx) -> Result<()> {
+    let (Some(source), Some(primary)) = (input.facts.get::<Source>()?, cx.board().get::<Primary>()) else {
+        return Ok(());
+    };
+    if backup.mode == Mode::Backup && wal::is_kept(cx) {
+        cx.board().put(wal::beside(backup, &source, &primary.0.host)?);
+    }
+    Ok(())
 }
 
 async fn release(session: &Session, held: &Held, backup: &mut Backup, branches: &[Ahead]) -> Result<()> {

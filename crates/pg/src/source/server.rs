@@ -108,7 +108,8 @@ async fn version(session: &Session) -> Result<u32> {
     }
 }
 
-async fn minimum(session: &Session, version: u32) -> Result<Vec<(String, i64)>> {
+/// Settings that a standby must not have lower, with their values.
+pub(crate) async fn minimum(session: &Session, version: u32) -> Result<Vec<(String, i64)>> {
     let named: Vec<_> = MINIMUM
         .iter()
         .filter(|name| version >= 120_000 || **name != "max_wal_senders")

@@ -26,7 +26,7 @@ pub(crate) fn name(run: &str) -> String {
 }
 
 /// Makes a slot that retains WAL from now on.
-pub(super) async fn create(session: &Session, name: &str) -> Result<()> {
+pub(crate) async fn create(session: &Session, name: &str) -> Result<()> {
     let sql = "SELECT slot_name::text FROM pg_create_physical_replication_slot($1::text::name, true)";
     let created = session.value::<String>(sql, &[&name]).await;
     created.map(drop).map_err(|error| error.context(format!("can't make the replication slot {name}")))
@@ -89,7 +89,7 @@ fn is(error: &Error, states: &[SqlState]) -> bool {
 
 /// Drops a run's slot, and first ends the walsender of a standby that was taken back.
 #[derive(Debug)]
-pub(super) struct DropSlot {
+pub(crate) struct DropSlot {
     pub cluster: Arc<Cluster>,
     pub slot: String,
 }

@@ -6,7 +6,7 @@ use crate::session::{Column, Session};
 
 /// Which cluster a server runs, on which timeline, and whether it follows another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Vitals {
+pub(crate) struct Vitals {
     pub system_identifier: u64,
     pub timeline: u32,
     pub in_recovery: bool,

@@ -19,6 +19,7 @@ use super::control_file::ControlFile;
 use super::copy::Copy;
 use super::judge::{AllowPrimary, judge};
 use super::places::{Wishes, places, target_of};
+use super::staged::{self, Followed};
 use super::survey::{Standby, standby};
 use super::{tablespaces, values};
 use crate::cluster::{Cluster, Primary};
@@ -35,6 +36,7 @@ pub(crate) struct Configure {
     wishes: Wishes,
     primary_conninfo: Option<String>,
     primary_slot: Option<String>,
+    primary: Option<Arc<Cluster>>,
     config_file: Option<String>,
     allow_primary: bool,
     allow_torn_pages: bool,
@@ -74,6 +76,9 @@ impl Stage for Configure {
         if self.allow_primary {
             cx.board().put(AllowPrimary);
         }
+        if let Some(primary) = &self.primary {
+            cx.board().put(Followed(Arc::clone(primary)));
+        }
         let source = source(cx)?;
         let standby = standby(&self.cluster, cx).await?;
         let places = places(&source.layout, &standby.real_directory, standby.old.as_ref(), &self.wishes)?;
@@ -93,10 +98,14 @@ impl Stage for Configure {
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let (source, standby) = (source(cx)?, standby(&self.cluster, cx).await?);
         judge(&standby, cx).await?;
+        staged::check(cx).await?;
+        // The primary may have told more than the repository.
+        let source = if staged::is_staged(cx.board()) { self::source(cx)? } else { source };
         let server = server(&standby)?;
         self.user_exists(server).await?;
         apart(&standby, &source, cx).await?;
         let upstream = settings::upstream(self, &source, standby.old.as_ref())?;
+        settings::leads_somewhere(&upstream, cx)?;
         credentials::readable(&upstream, server).await?;
         leads_there(&upstream, &standby, cx).await?;
         settings::high_enough(&self.settings, &source)?;
@@ -109,7 +118,10 @@ impl Stage for Configure {
             return Err(Error::failed("pg-configure was given something that is no dataset"));
         };
         let backup = Backup::seen_from(&input.facts, cx)?;
-        let backup = backup.ok_or_else(|| Error::failed("nothing tells how the copy was made"))?;
+        let mut backup = backup.ok_or_else(|| Error::failed("nothing tells how the copy was made"))?;
+        if self.primary_slot.is_none() && staged::is_staged(cx.board()) {
+            backup.slot = staged::make_slot(cx).await?;
+        }
         let (source, standby) = (source(cx)?, standby(&self.cluster, cx).await?);
         let work =
             Work { stage: self, source: &source, standby: &standby, volume: volume.as_ref(), backup: &backup, cx };
@@ -120,7 +132,11 @@ impl Stage for Configure {
 
 /// What the primary told of itself.
 pub(crate) fn source(cx: &CheckCx) -> Result<Arc<Source>> {
-    let missing = || Error::refused("nothing tells about the primary").hint("put the stage `pg-quiesce` in front");
+    staged::learn(cx)?;
+    let missing = || {
+        Error::refused("nothing tells about the primary")
+            .hint("begin the pipeline with `pg-quiesce`, or with `s3-get` where a repository has it")
+    };
     cx.board().need(missing)
 }
 
@@ -219,6 +235,7 @@ impl Work<'_> {
         copy.give_to(&server.user, &directories).await?;
         copy.clean(self.source.major(), &tablespaces).await?;
         let wal = self.wal(&copy).await?;
+        staged::put_wal(&copy, &wal, self.cx).await?;
         copy.give_to(&server.user, &[wal]).await?;
         self.tablespace_links(&copy).await?;
         self.label(&copy).await?;
@@ -307,9 +324,16 @@ impl Work<'_> {
         files.write(&format!("{}/backup_label", copy.data), label.as_bytes(), 0o600).await
     }
 
+    /// The slot that the old standby used, where this one goes on as that did: it was told of no primary.
+    fn old_slot(&self) -> Option<String> {
+        let as_before = staged::is_staged(self.cx.board()) && self.source.upstream.is_empty();
+        let old = self.standby.old.as_ref().filter(|_| as_before && self.stage.primary_conninfo.is_none());
+        old?.slot.clone()
+    }
+
     async fn settings(&self, copy: &Copy, server: &Server) -> Result<()> {
         let upstream = settings::upstream(self.stage, self.source, self.standby.old.as_ref())?;
-        let slot = self.stage.slot(self.backup);
+        let slot = self.stage.slot(self.backup, self.old_slot());
         let wanted = self.stage.wanted(&upstream, slot.as_deref());
         settings::write(copy, self.source.major(), &wanted).await?;
         let config_file = self.stage.config_file(self.standby, server);

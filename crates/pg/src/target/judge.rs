@@ -5,6 +5,8 @@ use reseed_core::{Error, Result};
 
 use super::control_file::ControlFile;
 use super::postmaster::Postmaster;
+use super::proof::Goal;
+use super::staged::{Reached, is_staged, primary};
 use super::survey::{Old, Standby, answers};
 use crate::cluster::Primary;
 use crate::facts::Source;
@@ -106,13 +108,21 @@ pub(crate) async fn still_a_standby(standby: &Standby, cx: &CheckCx) -> Result<(
 /// # Errors
 /// When it is not, or can't be asked: then this is no time to stop a standby.
 pub(crate) async fn same_timeline(source: &Source, cx: &CheckCx) -> Result<()> {
-    let Some(primary) = cx.board().get::<Primary>() else { return Ok(()) };
-    let session = Session::connect(&primary.0, "reseed switch").await?;
+    let Some(primary) = primary(cx.board()) else { return Ok(()) };
+    let was = match (is_staged(cx.board()), cx.board().get::<Reached>()) {
+        (false, _) => source.timeline,
+        (true, Some(reached)) => reached.timeline,
+        (true, None) => return Ok(()),
+    };
+    let session = match Session::connect(&primary, "reseed switch").await {
+        Err(_) if Goal::of(cx.board()) == Goal::Consistent => return Ok(()),
+        session => session?,
+    };
     let timeline = session.value::<i32>("SELECT timeline_id FROM pg_control_checkpoint()", &[]).await;
     session.close().await;
     match timeline? {
-        now if now.cast_unsigned() == source.timeline => Ok(()),
-        now => Err(Error::failed(format!("the primary has gone from timeline {} to {now} meanwhile", source.timeline))
+        now if now.cast_unsigned() == was => Ok(()),
+        now => Err(Error::failed(format!("the primary has gone from timeline {was} to {now} meanwhile"))
             .hint("nothing was stopped; run it again")),
     }
 }

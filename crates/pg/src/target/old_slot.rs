@@ -8,8 +8,9 @@ use reseed_core::stage::StageCx;
 use reseed_core::undo::Chore;
 
 use super::configure::Configured;
+use super::staged::primary;
 use super::survey::Standby;
-use crate::cluster::{Cluster, Primary};
+use crate::cluster::Cluster;
 use crate::facts::Backup;
 use crate::source::slot::drop_if_idle;
 
@@ -44,11 +45,11 @@ pub(crate) fn see_to(standby: &Standby, backup: Option<&Backup>, cx: &StageCx) {
     let mut unused: Vec<_> =
         old.into_iter().chain(runs).filter(|slot| configured.slot.as_ref() != Some(slot)).collect();
     unused.dedup();
-    let primary = cx.board().get::<Primary>();
+    let primary = primary(cx.board());
     for slot in unused {
         match &primary {
             Some(primary) if slot.starts_with(OURS) => {
-                cx.after_commit(DropOldSlot { primary: Arc::clone(&primary.0), slot });
+                cx.after_commit(DropOldSlot { primary: Arc::clone(primary), slot });
             }
             _ => cx.warn(format!(
                 "the old standby's slot retains WAL on the primary; if nothing else uses it, there: \

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use reseed_core::stage::StageCx;
+use reseed_core::stage::{Board, StageCx};
 use reseed_core::{Error, Result};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::configure::Configured;
 use super::log::{Mark, cause};
 use super::postmaster::Status;
 use super::power::{READ_LOG, Up};
-use crate::cluster::Primary;
-use crate::facts::{Backup, Source};
+use super::staged::primary;
+use crate::facts::{Backup, Mode, Source};
 use crate::lsn::Lsn;
 use crate::service::Server;
 use crate::session::{Column, Conninfo, Session};
@@ -27,6 +28,24 @@ const QUESTION: &str = "SELECT json_build_object(\
     'replayed', pg_last_wal_replay_lsn()::text, \
     'received', pg_last_wal_receive_lsn()::text, \
     'delay', coalesce(current_setting('recovery_min_apply_delay', true), '0'))";
+
+/// What a standby must show before its start counts as good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Goal {
+    /// It streams from its primary, and has replayed past the end of the backup.
+    #[default]
+    Streaming,
+    /// It has reached a consistent state and answers queries. Nobody need be there for it to follow.
+    Consistent,
+}
+
+impl Goal {
+    /// The goal of the stage that starts the standby.
+    pub(crate) fn of(board: &Board) -> Self {
+        board.get::<Self>().map(|goal| *goal).unwrap_or_default()
+    }
+}
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Answer {
@@ -49,6 +68,7 @@ struct Receiver {
 /// What a standby must show.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
+    goal: Goal,
     system_identifier: Option<u64>,
     /// The position that it must have replayed.
     past: Option<Lsn>,
@@ -85,8 +105,12 @@ pub(crate) async fn prove(
 
 fn wanted(backup: Option<&Backup>, cx: &StageCx) -> Result<Wanted> {
     let configured = cx.board().get::<Configured>();
-    let past = backup.and_then(|backup| backup.proof_lsn.as_deref()).map(str::parse).transpose()?;
+    let goal = Goal::of(cx.board());
+    // What an atomic snapshot holds ends somewhere before the position that was asked for after it.
+    let past = backup.filter(|backup| goal == Goal::Streaming || backup.mode == Mode::Backup);
+    let past = past.and_then(|backup| backup.proof_lsn.as_deref()).map(str::parse).transpose()?;
     Ok(Wanted {
+        goal,
         system_identifier: cx.board().get::<Source>().map(|source| source.system_identifier),
         past,
         slot: configured.as_ref().and_then(|configured| configured.slot.clone()),
@@ -127,7 +151,11 @@ impl Proof<'_> {
     fn tell(&self, answer: &Answer) {
         let replayed = answer.replayed.as_deref().unwrap_or("nothing");
         let past = self.wanted.past.map(|past| format!(", past {past}")).unwrap_or_default();
-        self.cx.note(format!("proven: in recovery, streaming, replayed up to {replayed}{past}"));
+        let does = match self.wanted.goal {
+            Goal::Streaming => "in recovery, streaming",
+            Goal::Consistent => "in recovery, consistent; serving, not streaming",
+        };
+        self.cx.note(format!("proven: {does}, replayed up to {replayed}{past}"));
     }
 
     /// Fails if what is missing never comes, if the server has died, or at the end of the time.
@@ -161,12 +189,16 @@ impl Proof<'_> {
 
     /// With `hot_standby = off` the standby answers nothing; its primary knows how far it is.
     async fn by_the_primary(&self) -> Result<()> {
-        let (Some(primary), Some(slot)) = (self.cx.board().get::<Primary>(), &self.wanted.slot) else {
+        if self.wanted.goal == Goal::Consistent {
+            let error = "with hot_standby = off the standby answers no query, so nothing shows that it is consistent";
+            return Err(Error::failed(error).hint("set `hot_standby = \"on\"` in `settings`"));
+        }
+        let (Some(primary), Some(slot)) = (primary(self.cx.board()), &self.wanted.slot) else {
             let error = "with hot_standby = off only a primary and a slot could prove the standby";
             return Err(Error::failed(error).hint("set `hot_standby = \"on\"` in `settings`"));
         };
         self.cx.note("hot_standby is off: the proof comes from the primary's pg_stat_replication");
-        let session = Session::connect(&primary.0, "reseed proof").await?;
+        let session = Session::connect(&primary, "reseed proof").await?;
         let proven = self.by_session(&session, slot).await;
         session.close().await;
         proven
@@ -205,6 +237,13 @@ impl Wanted {
         if self.system_identifier.is_some() && is != self.system_identifier {
             return Some(Missing::Never(format!("its system identifier is {}", answer.system_identifier)));
         }
+        match self.goal {
+            Goal::Streaming => self.not_streaming(answer),
+            Goal::Consistent => self.not_past(answer.replayed.as_deref()),
+        }
+    }
+
+    fn not_streaming(&self, answer: &Answer) -> Option<Missing> {
         let receiver = answer.receiver.clone().unwrap_or_default();
         if receiver.status.as_deref() != Some("streaming") {
             let status =
@@ -265,6 +304,7 @@ mod tests {
 
     fn wanted() -> Wanted {
         Wanted {
+            goal: Goal::Streaming,
             system_identifier: Some(42),
             past: Some("0/4FFFFFF".parse().unwrap()),
             slot: Some("reseed_1".into()),
@@ -302,6 +342,21 @@ mod tests {
         assert_eq!(receiver(|r| r.sender_host = Some("10.0.0.3".into())), "never: it streams from 10.0.0.3:5432");
         assert_eq!(receiver(|r| r.sender_port = Some(5433)), "never: it streams from 10.0.0.1:5433");
         assert_eq!(receiver(|r| r.sender_host = None), "proven", "version 10 does not tell");
+    }
+
+    #[test]
+    fn a_standby_that_must_only_serve_needs_nobody_to_stream_from() {
+        let wanted = Wanted { goal: Goal::Consistent, past: Some(Lsn(0x100)), ..Wanted::default() };
+        let answer = |replayed: &str| Answer {
+            in_recovery: true,
+            replayed: Some(replayed.to_owned()),
+            delay: "0".to_owned(),
+            ..Answer::default()
+        };
+        assert_eq!(wanted.missing(&answer("0/100")), None);
+        assert!(matches!(wanted.missing(&answer("0/FF")), Some(Missing::NotYet(_))));
+        let primary = Answer { in_recovery: false, ..answer("0/100") };
+        assert!(matches!(wanted.missing(&primary), Some(Missing::Never(_))));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::judge::judge;
 use super::log::Mark;
 use super::old_slot;
 use super::power::Raised;
-use super::proof::prove;
+use super::proof::{Goal, prove};
 use super::stop::{StoppedAt, default_timeout};
 use super::survey::{Standby, standby};
 use super::undo::{StopNew, mark};
@@ -39,6 +39,12 @@ struct StartConfig {
     /// What waiting can't mend fails at once. Default: `5m`.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// What the standby must show. `streaming`, the default: it streams from its primary and has replayed
+    /// past the end of the backup. `consistent`: it has recovered to a consistent state and answers
+    /// queries, read-only; for a copy from a repository whose primary can't be reached. That it streams is
+    /// then not proven, and the report says so.
+    #[serde(default)]
+    proof: Goal,
 }
 
 register_stage!(StartConfig);
@@ -48,7 +54,7 @@ impl StageConfig for StartConfig {
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
-        Some(Arc::new(Start { cluster, timeout: self.timeout }))
+        Some(Arc::new(Start { cluster, timeout: self.timeout, proof: self.proof }))
     }
 }
 
@@ -56,6 +62,7 @@ impl StageConfig for StartConfig {
 struct Start {
     cluster: Arc<Cluster>,
     timeout: Period,
+    proof: Goal,
 }
 
 /// The kind that a dataset becomes when its server is proven.
@@ -81,6 +88,7 @@ impl Stage for Start {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().put(self.proof);
         standby(&self.cluster, cx).await.map(drop)
     }
 
@@ -126,6 +134,9 @@ pub(crate) async fn start_and_prove(
     if let Some(stopped) = cx.board().get::<StoppedAt>() {
         let down = up.at.duration_since(stopped.0).as_secs_f64();
         cx.report(|report| report.downtime_seconds = Some(down));
+    }
+    if Goal::of(cx.board()) == Goal::Consistent {
+        cx.report(|report| report.streaming = Some(false));
     }
     old_slot::see_to(standby, backup, cx);
     Ok(())

@@ -10,6 +10,7 @@ use super::conf;
 use super::control_file::ControlFile;
 use super::postmaster::{Postmaster, Status};
 use super::programs;
+use super::staged;
 use super::values;
 use crate::cluster::Cluster;
 use crate::facts::{Source, Tablespace};
@@ -99,6 +100,7 @@ const FOREIGN: i32 = 47;
 /// # Errors
 /// When the machine can't be asked or nobody can tell what is there.
 pub(crate) async fn standby(cluster: &Arc<Cluster>, cx: &CheckCx) -> Result<Arc<Standby>> {
+    staged::learn(cx)?;
     if let Some(known) = cx.board().get::<Standby>().filter(|known| known.server.is_some()) {
         return Ok(known);
     }

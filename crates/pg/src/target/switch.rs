@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::configure::{server, source};
 use super::judge::{judge, same_timeline, still_a_standby};
+use super::proof::Goal;
 use super::start::{becomes_a_standby, start_and_prove};
 use super::stop::{default_timeout, stop};
 use super::survey::standby;
@@ -39,6 +40,12 @@ struct SwitchConfig {
     /// the copy holds. What waiting can't mend fails at once. Default: `5m`.
     #[serde(default = "default_timeout")]
     timeout: Period,
+    /// What the standby must show. `streaming`, the default: it streams from its primary and has replayed
+    /// past the end of the backup. `consistent`: it has recovered to a consistent state and answers
+    /// queries, read-only; for a copy from a repository whose primary can't be reached. That it streams is
+    /// then not proven, and the report says so.
+    #[serde(default)]
+    proof: Goal,
 }
 
 register_stage!(SwitchConfig);
@@ -52,7 +59,7 @@ impl StageConfig for SwitchConfig {
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
-        Some(Arc::new(Switch { cluster, keep_old: self.keep_old, timeout: self.timeout }))
+        Some(Arc::new(Switch { cluster, keep_old: self.keep_old, timeout: self.timeout, proof: self.proof }))
     }
 }
 
@@ -61,6 +68,7 @@ struct Switch {
     cluster: Arc<Cluster>,
     keep_old: Period,
     timeout: Period,
+    proof: Goal,
 }
 
 #[async_trait]
@@ -78,6 +86,7 @@ impl Stage for Switch {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().put(self.proof);
         standby(&self.cluster, cx).await.map(drop)
     }
 

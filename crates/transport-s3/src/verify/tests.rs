@@ -58,6 +58,7 @@ async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Resu
         storage: "zfs".into(),
         streams: vec![stream],
         left_out: vec![],
+        files: vec![],
         facts: reseed_core::item::Facts::default(),
     };
     publish(store.as_ref(), "run0", &manifest).await

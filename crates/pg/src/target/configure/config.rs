@@ -56,6 +56,11 @@ pub(crate) struct ConfigureConfig {
     /// The physical replication slot that the standby uses. It must exist on the primary. By default
     /// the slot that this run makes, which retains exactly the WAL that the copy needs.
     primary_slot: Option<Located<String>>,
+    /// The primary, from `[clusters]`, where no stage of the pipeline works on it: for streams from a
+    /// repository. Its `conninfo` is how the standby reaches it. While checking it is asked whether the copy
+    /// can follow it, and a replication slot is made there in the run. Where there is none, the standby
+    /// goes on with the primary that it had.
+    primary: Option<Ref>,
     /// The server's `postgresql.conf` if it is outside the data directory. Found by itself for
     /// `pg-ctlcluster` and from the last start of the old standby.
     config_file: Option<Located<String>>,
@@ -93,7 +98,11 @@ impl StageConfig for ConfigureConfig {
         let sound = problems.is_empty();
         problems.into_iter().for_each(|problem| cx.problem(problem));
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster)?;
-        sound.then(|| Arc::new(self.stage(cluster)) as _)
+        let primary = match &self.primary {
+            Some(primary) => Some(cx.resource::<Cluster>("clusters", primary)?),
+            None => None,
+        };
+        sound.then(|| Arc::new(self.stage(cluster, primary)) as _)
     }
 }
 
@@ -105,7 +114,7 @@ fn path(text: &str) -> String {
 }
 
 impl ConfigureConfig {
-    fn stage(self, cluster: Arc<Cluster>) -> Configure {
+    fn stage(self, cluster: Arc<Cluster>, primary: Option<Arc<Cluster>>) -> Configure {
         let mapping = self.tablespace_mapping.into_iter().map(|(from, to)| (path(&from), path(&to)));
         let wishes = Wishes {
             wal_directory: self.wal_directory.map(|directory| path(&directory)),
@@ -113,6 +122,7 @@ impl ConfigureConfig {
         };
         Configure {
             cluster,
+            primary,
             settings: self.settings.into_iter().map(|(name, value)| (name, value.into_inner().0)).collect(),
             keep_files: self.keep_files.into_iter().map(Located::into_inner).collect(),
             wishes,

@@ -1,5 +1,6 @@
 //! The copy's settings: written, and read back by PostgreSQL.
 
+use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
 use super::Configure;
@@ -9,6 +10,7 @@ use crate::session::Conninfo;
 use crate::target::conf::{self, Settings};
 use crate::target::conninfo;
 use crate::target::copy::Copy;
+use crate::target::proof::Goal;
 use crate::target::survey::Old;
 use crate::target::values;
 
@@ -17,23 +19,41 @@ const TARGETS: [&str; 5] =
     ["recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"];
 
 /// How the standby reaches its primary: as configured, or by the primary's own connection string with
-/// what the old standby's had besides.
+/// what the old standby's had besides. Where nobody knows the primary, as the old standby did, or not at
+/// all: then it is empty.
 pub(crate) fn upstream(stage: &Configure, source: &Source, old: Option<&Old>) -> Result<String> {
     if let Some(text) = &stage.primary_conninfo {
         return Ok(text.clone());
     }
-    let ours = Conninfo::parse(&source.upstream)?;
     let earlier = old.and_then(|old| old.upstream.as_ref());
+    if source.upstream.is_empty() {
+        return Ok(earlier.map(conninfo::written).unwrap_or_default());
+    }
+    let ours = Conninfo::parse(&source.upstream)?;
     Ok(conninfo::written(&match earlier {
         Some(earlier) => conninfo::with_habits(ours, earlier),
         None => ours,
     }))
 }
 
+/// That a standby that must stream was told from whom.
+///
+/// # Errors
+/// A refusal.
+pub(super) fn leads_somewhere(upstream: &str, cx: &CheckCx) -> Result<()> {
+    if !upstream.is_empty() || Goal::of(cx.board()) == Goal::Consistent {
+        return Ok(());
+    }
+    Err(Error::refused("nothing tells how the standby reaches its primary").hint(
+        "add `primary = \"…\"`, a cluster with a conninfo, to the stage pg-configure; to do without a primary: \
+         `proof = \"consistent\"` in the stage that starts the standby",
+    ))
+}
+
 impl Configure {
     /// The slot that the standby will use.
-    pub(super) fn slot(&self, backup: &Backup) -> Option<String> {
-        self.primary_slot.clone().or_else(|| backup.slot.clone())
+    pub(super) fn slot(&self, backup: &Backup, old: Option<String>) -> Option<String> {
+        self.primary_slot.clone().or_else(|| backup.slot.clone()).or(old)
     }
 
     /// Every setting of the standby, the operator's first.
