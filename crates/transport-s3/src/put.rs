@@ -7,7 +7,7 @@ mod undo;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
+use reseed_core::config::{BuildCx, Located, Period, Problem, Ref, Size};
 use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Stage, StageCx};
@@ -17,9 +17,11 @@ use serde::Deserialize;
 
 use self::begun::Begun;
 use self::going::Going;
+use self::undo::PruneRepository;
 use crate::chain::{Broken, Chain, Link, trusted_chains};
 use crate::chunks::Writing;
 use crate::format::{LARGEST_CHUNK, is_of};
+use crate::prune::{Keep, Policy};
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
 use crate::store::{Store, probe};
@@ -52,6 +54,17 @@ struct PutConfig {
     /// leaves nothing. In a branch of `tee` it is of no use.
     #[serde(default)]
     resume: bool,
+    /// What is kept of each dataset in the repository, for example `{ daily = 14, weekly = 8 }`; the rest is
+    /// removed after runs that went well, as by `reseed staged prune --apply`. By default all stays.
+    keep: Option<Keep>,
+    /// How long something stays after `keep` has marked it to be removed: longer than any get, and than any
+    /// put, may take. Default: `24h`.
+    #[serde(default = "grace")]
+    grace: Period,
+}
+
+fn grace() -> Period {
+    Period::seconds(24 * 3600)
 }
 
 fn chunk() -> Located<Size> {
@@ -90,7 +103,8 @@ impl StageConfig for PutConfig {
         let how = Writing { chunk, level: *self.level, in_flight: *self.in_flight, recipients };
         let (store, seal, name) = (Arc::clone(&repository.0), Arc::clone(&repository.1), self.repository.to_string());
         let Self { max_increments, resume, .. } = self;
-        good.then(|| Arc::new(Put { store, seal, name, how, max_increments, resume }) as _)
+        let policy = self.keep.map(|keep| Policy { keep, grace: self.grace.0.as_secs() });
+        good.then(|| Arc::new(Put { store, seal, name, how, max_increments, resume, policy }) as _)
     }
 }
 
@@ -104,6 +118,7 @@ struct Put {
     how: Writing,
     max_increments: u32,
     resume: bool,
+    policy: Option<Policy>,
 }
 
 #[async_trait]
@@ -172,6 +187,10 @@ impl Stage for Put {
             None => Going::begin(self, &headers, facts.clone(), cx).await?,
         };
         let link = going.put(streams).await?;
+        if let Some(policy) = self.policy {
+            let (store, trust, run) = (Arc::clone(&self.store), self.seal.trust.clone(), cx.run_id().to_owned());
+            cx.after_commit(PruneRepository { store, trust, policy, run });
+        }
         report(&link, cx);
         Ok(Item { payload: Payload::Staged(kind), facts })
     }

@@ -1,4 +1,4 @@
-//! How a put that failed is taken back.
+//! How a put that failed is taken back, and what is done after one that did not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,8 @@ use reseed_core::Result;
 use reseed_core::undo::{Chore, Undo};
 
 use crate::format::{chunks_of, records_of};
+use crate::prune::{Policy, Prune};
+use crate::seal::Trust;
 use crate::store::Store;
 use crate::uploads::{abandon, leave, sweep, uploads};
 
@@ -83,5 +85,28 @@ impl Chore for Sweep {
             removed += usize::from(mine && sweep(&self.store, &found, &self.run).await?);
         }
         Ok((removed > 0).then(|| format!("removed {removed} interrupted uploads in {}", self.store.url())))
+    }
+}
+
+/// Marks what is not kept, and removes what was marked long enough ago.
+#[derive(Debug)]
+pub(super) struct PruneRepository {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) trust: Trust,
+    pub(super) policy: Policy,
+    pub(super) run: String,
+}
+
+#[async_trait]
+impl Chore for PruneRepository {
+    fn describe(&self) -> String {
+        format!("prune {}", self.store.url())
+    }
+
+    async fn perform(&self) -> Result<Option<String>> {
+        let prune = Prune::look(self.store.as_ref(), &self.trust, self.policy).await?;
+        let (objects, bytes) = prune.apply(&self.store, &self.run).await?;
+        let told = || format!("removed {objects} objects, {} MiB, from {}", bytes.div_ceil(1 << 20), self.store.url());
+        Ok((objects > 0).then(told))
     }
 }

@@ -1,9 +1,8 @@
-use reseed_core::item::Facts;
-
 use super::*;
 use crate::chain::publish;
-use crate::format::{Chunk, Stream, chunk_key, chunk_stem};
+use crate::format::{Chunk, chunk_key, chunk_stem};
 use crate::store::FileStore;
+use crate::testing::{self, names};
 
 fn store() -> (tempfile::TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().unwrap();
@@ -13,33 +12,8 @@ fn store() -> (tempfile::TempDir, Arc<dyn Store>) {
 
 /// A full of one stream with these chunks.
 fn manifest(format: &str, run: &str, chunks: Vec<Chunk>) -> Manifest {
-    let stream = Stream {
-        dataset: "tank/pg".into(),
-        mountpoint: "/pg".into(),
-        snapshot: "s".into(),
-        guid: "g".into(),
-        from_guid: None,
-        main: true,
-        encodings: vec![],
-        recipients: vec![],
-        size: chunks.iter().map(|chunk| chunk.size).sum(),
-        sha256: Sha256::of(b""),
-        chunks,
-    };
-    Manifest {
-        format: format.into(),
-        version: VERSION,
-        signature: None,
-        run: run.into(),
-        created: 1,
-        parent: None,
-        depth: 0,
-        storage: "zfs".into(),
-        streams: vec![stream],
-        left_out: vec![],
-        files: vec![],
-        facts: Facts::default(),
-    }
+    let stream = testing::stream(0, chunks, Sha256::of(b""));
+    Manifest { format: format.into(), ..testing::manifest(run, 0, None, stream) }
 }
 
 /// An upload of a run, ready, with one chunk.
@@ -56,10 +30,6 @@ async fn found_one(store: &Arc<dyn Store>) -> Found {
     let mut all = uploads(store.as_ref()).await.unwrap();
     assert_eq!(all.len(), 1);
     all.remove(0)
-}
-
-async fn names(store: &Arc<dyn Store>) -> Vec<String> {
-    store.list("").await.unwrap().into_iter().map(|object| object.key.to_string()).collect()
 }
 
 /// As if the process that wrote it had been killed.
@@ -88,13 +58,7 @@ async fn a_run_that_was_killed_is_gone_on_with_by_one_other() {
     let mut two = two.unwrap();
     assert!(!found_one(&store).await.is_idle());
     two.close().await.unwrap();
-    publish(
-        store.as_ref(),
-        "two",
-        &Manifest { streams: manifest("", "", vec![chunk]).streams, ..manifest(format::FORMAT, "two", vec![]) },
-    )
-    .await
-    .unwrap();
+    publish(store.as_ref(), "two", &manifest(format::FORMAT, "two", vec![chunk])).await.unwrap();
     assert_eq!(draft.run, "one");
     two.forget().await.unwrap();
     assert_eq!(names(&store).await.len(), 2, "the chunk and the manifest");

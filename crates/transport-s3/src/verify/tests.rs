@@ -1,74 +1,19 @@
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use reseed_core::stream::{BoxStream, ByteStream};
 
 use super::*;
 use crate::chain::{chains, publish};
-use crate::chunks::{Keeping, Writing, write};
-use crate::format::{FORMAT, Parent, Stream, VERSION};
-use crate::seal::Recipients;
 use crate::store::FileStore;
-
-struct Once(VecDeque<Bytes>);
-
-#[async_trait]
-impl ByteStream for Once {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.0.pop_front())
-    }
-}
-
-fn once(bytes: Vec<u8>) -> BoxStream {
-    Box::new(Once([Bytes::from(bytes)].into()))
-}
+use crate::testing;
 
 fn store(directory: &Path) -> Arc<dyn Store> {
     Arc::new(FileStore::new(directory))
-}
-
-async fn put(store: &Arc<dyn Store>, depth: u32, parent: Option<Parent>) -> Result<crate::chain::Link> {
-    let run = format!("run{depth}");
-    let how = Writing { chunk: 100, level: 3, in_flight: 2, recipients: Recipients::default() };
-    let data = (0..250u32).map(|n| (n * (depth + 3)) as u8).collect();
-    let written = write(&Keeping::new(store, &run), 0, once(data), &how).await?;
-    let stream = Stream {
-        dataset: "tank/pg".into(),
-        mountpoint: "/pg".into(),
-        snapshot: format!("s{depth}"),
-        guid: format!("g{depth}"),
-        from_guid: parent.is_some().then(|| format!("g{}", depth - 1)),
-        main: true,
-        encodings: vec![],
-        recipients: vec![],
-        size: written.size,
-        sha256: written.sha256,
-        chunks: written.chunks,
-    };
-    let manifest = Manifest {
-        format: FORMAT.into(),
-        version: VERSION,
-        signature: None,
-        run,
-        created: 1,
-        parent,
-        depth,
-        storage: "zfs".into(),
-        streams: vec![stream],
-        left_out: vec![],
-        files: vec![],
-        facts: reseed_core::item::Facts::default(),
-    };
-    publish(store.as_ref(), "run0", &manifest).await
 }
 
 /// A full and two increments.
 async fn three(store: &Arc<dyn Store>) {
     let mut parent = None;
     for depth in 0..3 {
-        parent = Some(put(store, depth, parent).await.unwrap().as_parent());
+        parent = Some(testing::put(store, "run0", depth, parent, 1).await.unwrap().as_parent());
     }
 }
 
@@ -97,8 +42,8 @@ async fn a_whole_chain_can_be_restored_to_its_end() {
 async fn of_two_runs_that_add_to_one_chain_one_wins() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(directory.path());
-    let full = put(&store, 0, None).await.unwrap();
-    put(&store, 1, Some(full.as_parent())).await.unwrap();
+    let full = testing::put(&store, "run0", 0, None, 1).await.unwrap();
+    testing::put(&store, "run0", 1, Some(full.as_parent()), 1).await.unwrap();
     let error = {
         let other = chains(store.as_ref()).await.unwrap().remove(0).links.remove(1);
         let manifest = Manifest { created: 2, ..other.manifest };
@@ -114,13 +59,16 @@ type Case = (fn(&Path), String, Option<String>, bool);
 
 #[tokio::test]
 async fn whatever_happens_to_an_object_it_is_named_with_what_can_still_be_restored() {
-    let chunk = |run: u32, at: u32| format!("chunks/run{run}/000/{at:08}-");
+    let chunk = |depth: u32, at: u32| {
+        let run = if depth == 0 { "run0".to_owned() } else { format!("run0.{depth}") };
+        format!("chunks/{run}/000/{at:08}-")
+    };
     let cases: Vec<Case> = vec![
-        (|root| remove(root, "chunks/run1/000/00000001-"), chunk(1, 1), Some(manifest(0)), true),
-        (|root| cut(root, "chunks/run2/000/00000002-"), chunk(2, 2), Some(manifest(1)), true),
+        (|root| remove(root, "chunks/run0.1/000/00000001-"), chunk(1, 1), Some(manifest(0)), true),
+        (|root| cut(root, "chunks/run0.2/000/00000002-"), chunk(2, 2), Some(manifest(1)), true),
         (|root| flip(root, "chunks/run0/000/00000000-"), chunk(0, 0), None, false),
         (
-            |root| swap(root, "chunks/run1/000/00000000-", "chunks/run1/000/00000001-"),
+            |root| swap(root, "chunks/run0.1/000/00000000-", "chunks/run0.1/000/00000001-"),
             chunk(1, 0),
             Some(manifest(0)),
             false,
