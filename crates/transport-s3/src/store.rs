@@ -1,5 +1,6 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
+mod counted;
 mod file;
 mod probe;
 #[cfg(feature = "s3")]
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
 
+pub use counted::Counted;
 pub use file::FileStore;
 pub use probe::probe;
 #[cfg(feature = "s3")]
