@@ -24,6 +24,8 @@ pub const VERSION: u32 = 1;
 pub const LARGEST_CHUNK: u64 = 1 << 30;
 /// Where manifests are.
 pub const MANIFESTS: &str = "manifests/";
+/// What the names of all chunks begin with.
+pub const CHUNKS: &str = "chunks/";
 
 /// One run's streams: a full of every dataset, or an increment of every dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,7 +276,7 @@ pub fn manifest_key(dataset: &str, root: &str, depth: u32) -> Result<Key> {
 
 /// What the names of all chunks of a run begin with.
 pub fn chunks_of(run: &str) -> String {
-    format!("chunks/{}/", safe(run))
+    format!("{CHUNKS}{}/", safe(run))
 }
 
 /// The object of one chunk of one stream of a run.

@@ -29,6 +29,10 @@ impl Store for Counted {
         self.store.url()
     }
 
+    async fn judge(&self) -> Result<()> {
+        self.store.judge().await
+    }
+
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
         self.store.put(key, bytes, sha256).await
     }
