@@ -13,7 +13,7 @@ use reseed_core::{Error, Kind, Mismatch, Result, StreamKind, register_stage};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::undo::DeleteChunks;
+use self::undo::{DeleteChunks, Repository};
 use crate::chain::{Broken, Chain, Link, publish, trusted_chains};
 use crate::chunks::{Writing, Written, write};
 use crate::format::{FORMAT, FileBeside, LARGEST_CHUNK, LeftOut, Manifest, Stream, VERSION, is_of};
@@ -174,7 +174,7 @@ impl Stage for Put {
                 return Err(parted(&header.part.dataset));
             }
         }
-        let armed = cx.arm(DeleteChunks::new(&self.store, cx.run_id(), &root, &manifest, &parts));
+        let armed = cx.arm(DeleteChunks::new(self.repository(), cx.run_id(), &root, &manifest, &parts))?;
         // First: the source keeps them for a while only.
         manifest.files = self.put_files(streams.len(), cx).await?;
         for (number, stream) in streams.into_iter().enumerate() {
@@ -183,13 +183,18 @@ impl Stage for Put {
         }
         let manifest = manifest.signed(self.seal.signer.as_ref())?;
         let link = publish(self.store.as_ref(), &root, &manifest).await?;
-        cx.disarm(armed);
+        cx.disarm(armed)?;
         report(&link, cx);
         Ok(Item { payload: Payload::Staged(kind), facts })
     }
 }
 
 impl Put {
+    /// The repository, as a record names it.
+    fn repository(&self) -> Repository {
+        Repository { name: self.name.clone(), store: Arc::clone(&self.store) }
+    }
+
     /// The newest manifest to which an increment of these datasets can be added, and the root of its
     /// chain.
     async fn base(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<(String, Link)>> {

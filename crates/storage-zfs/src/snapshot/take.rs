@@ -61,7 +61,7 @@ impl Act<'_> {
     /// One command that names each of them.
     async fn by_name(&self, datasets: &[&str]) -> Result<()> {
         let names: Vec<_> = datasets.iter().map(|dataset| format!("{dataset}@{}", self.short)).collect();
-        datasets.iter().for_each(|dataset| self.arm(dataset, false));
+        datasets.iter().try_for_each(|dataset| self.arm(dataset, false))?;
         self.snapshot(&["snapshot"], &names).await
     }
 
@@ -71,7 +71,7 @@ impl Act<'_> {
         let ancestor = name::common_ancestor(datasets.iter().copied());
         let ancestor = ancestor.ok_or_else(|| Error::failed("datasets of several pools in one act"))?;
         let name = format!("{ancestor}@{}", self.short);
-        self.arm(ancestor, true);
+        self.arm(ancestor, true)?;
         self.snapshot(&["snapshot", "-r"], &[name]).await?;
         for other in self.zfs.filesystems(ancestor).await? {
             if !datasets.contains(&other.name.as_str()) {
@@ -81,9 +81,9 @@ impl Act<'_> {
         Ok(())
     }
 
-    fn arm(&self, dataset: &str, tree: bool) {
+    fn arm(&self, dataset: &str, tree: bool) -> Result<()> {
         let (dataset, short) = (dataset.to_owned(), self.short.clone());
-        let _ = self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree });
+        self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree }).map(drop)
     }
 
     async fn snapshot(&self, verb: &[&str], names: &[String]) -> Result<()> {
