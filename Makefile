@@ -6,10 +6,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 # Pools, sshd and servers of other users are root's business. Only what is run needs it, not the build.
-sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
+sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test lint docs bench pg-versions seaweedfs install
+.PHONY: help demo build test test-faults lint docs bench pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,10 @@ test: pg-versions seaweedfs ## every test, on real parts
 	  echo "cargo-nextest is not installed; cargo test does it, slower"; \
 	  set -x; $(as_root) cargo test --workspace --lib --bins --tests -- --test-threads 1; \
 	fi
+
+test-faults: ## kill -9 between every two writes of the journal and at 100 random moments; takes hours
+	@scripts/install build lab
+	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill -- --test-threads 1 --nocapture
 
 lint: ## formatting, clippy, documentation: all without a warning
 	@scripts/install build

@@ -4,6 +4,7 @@ mod branches;
 mod check;
 mod commit;
 mod drive;
+mod locks;
 mod pipeline;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::branches::Forked;
 pub(crate) use self::commit::perform_all;
+pub(crate) use self::locks::Locks;
 pub use self::pipeline::{Misfit, Pipeline};
 pub(crate) use self::unwind::undo_one;
 
@@ -116,7 +118,7 @@ impl Engine {
         });
         let result = match journal {
             Ok(_) => self.check_and_run(&run).await,
-            Err(error) => Err(error.into_refusal()),
+            Err(error) => Err(refused(&run, "journal", error)),
         };
         let (outcome, error) = match result.and_then(|()| commit::commit(&run)) {
             Ok(committed) => {
@@ -125,10 +127,24 @@ impl Engine {
             }
             Err(error) => (unwind::unwind(&run).await, Some(error)),
         };
-        self.finish(&run, outcome, error, begun.elapsed())
+        let report = self.finish(&run, outcome, error, begun.elapsed());
+        run.locks.release(outcome != Outcome::Stuck).await;
+        self.observer.on(&Event::RunFinished(Box::new(report.clone())));
+        report
     }
 
     async fn check_and_run(&self, run: &Arc<Run>) -> Result<()> {
+        let locked = tokio::select! {
+            locked = locks::lock(run, self.journals.as_deref()) => locked,
+            () = run.cancel.cancelled() => return Err(Error::cancelled()),
+        };
+        // That it could not be tried may have a cause which the checks know better.
+        if let Err(error) = locked {
+            if error.class() != crate::Class::Refused {
+                check::check(run).await.map_err(check::merge)?;
+            }
+            return Err(refused(run, "lock", error));
+        }
         check::check(run).await.map_err(check::merge)?;
         self.observer.on(&Event::Checked);
         self.run_stages(run).await
@@ -157,6 +173,7 @@ impl Engine {
             stop_undo: self.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(book, None)),
             chores: Mutex::default(),
+            locks: Locks::default(),
             forked: Mutex::default(),
         })
     }
@@ -191,9 +208,16 @@ impl Engine {
             // Whoever reads the journal takes the run for dead, and finds nothing to do or does it again.
             self.observer.on(&Event::Warning { stage: None, text: error.chain() });
         }
-        self.observer.on(&Event::RunFinished(Box::new(report.clone())));
         report
     }
+}
+
+/// Tells why a run is refused before any stage has been asked.
+fn refused(run: &Run, what: &str, error: Error) -> Error {
+    let error = error.into_refusal();
+    let (text, hint) = (error.chain(), error.hint_text().map(str::to_owned));
+    run.observer.on(&Event::Refused { index: 0, stage: what.to_owned(), error: text, hint });
+    error
 }
 
 async fn tick(run: Arc<Run>, every: Duration) {

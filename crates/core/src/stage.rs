@@ -58,6 +58,12 @@ pub trait Stage: Debug + Send + Sync {
         vec![]
     }
 
+    /// What it changes for good on its [`host`](Self::host), so that no other run may work on it meanwhile:
+    /// it is locked there before the run asks anything. Pure.
+    fn locks(&self) -> Vec<Claim> {
+        vec![]
+    }
+
     /// The machine that it works on, where it works on one.
     fn host(&self) -> Option<Arc<dyn Host>> {
         None

@@ -5,6 +5,7 @@ pub mod basebackup;
 mod held;
 mod identity;
 mod layout;
+mod lock;
 mod mode;
 mod quiesce;
 mod release;

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, finish};
 use super::drive;
+use super::locks::Locks;
 use super::unwind::take_back;
 use crate::event::{Event, Observer};
 use crate::item::Item;
@@ -69,6 +70,8 @@ impl Forked {
             stop_undo: outer.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(outer.undo.book().clone(), Some(&branch.name))),
             chores: Mutex::default(),
+            // The run holds those of its branches too.
+            locks: Locks::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
             forked: Mutex::default(),
         };

@@ -93,13 +93,16 @@ impl StateDirectory {
     /// Makes it, where it is not there, and sees that it is this user's alone.
     fn make(&self) -> Result<()> {
         let runs = self.runs();
+        let missing: Vec<_> = runs.ancestors().take_while(|directory| !directory.exists()).collect();
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs);
         made.map_err(|error| wrong(&runs, error))?;
-        for directory in [&self.path, &runs] {
-            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
+        for directory in missing {
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let synced = File::open(above).and_then(|above| above.sync_all());
             synced.map_err(|error| wrong(directory, error))?;
+        }
+        for directory in [&self.path, &runs] {
+            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
         }
         Ok(())
     }
@@ -193,6 +196,11 @@ impl Journals for Written {
         };
         let path = self.state.runs().join(format!("{run}.{ENDS}"));
         Ok(Arc::new(FileJournal::create(&path, &Entry::Begin(Box::new(begin)))?))
+    }
+
+    fn has_ended(&self, run: &str) -> bool {
+        let found = self.state.found().unwrap_or_default();
+        found.iter().any(|one| one.story.as_ref().is_ok_and(|story| story.begin.run == run && !story.is_open()))
     }
 }
 

@@ -308,6 +308,11 @@ impl<S: Sink> Stage for SinkStage<S> {
         self.0.claims()
     }
 
+    /// What is received into is changed for good.
+    fn locks(&self) -> Vec<Claim> {
+        self.0.claims()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(self.0.host())
     }

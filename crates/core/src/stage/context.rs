@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Board, Stage};
-use crate::engine::Forked;
+use crate::engine::{Forked, Locks};
 use crate::event::{Event, Observer, Progress};
 use crate::host::Host;
 use crate::item::SnapshotPart;
@@ -108,6 +108,8 @@ pub struct Run {
     pub(crate) cancel: CancellationToken,
     pub(crate) stop_undo: CancellationToken,
     pub(crate) undo: Arc<UndoStack>,
+    /// What it holds for itself on the machines that it changes.
+    pub(crate) locks: Locks,
     pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
     pub(crate) report: Mutex<RunReport>,
     /// Its branches, once they were surveyed.

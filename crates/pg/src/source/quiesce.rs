@@ -231,6 +231,7 @@ impl Quiesce {
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
+        super::lock::take(session, cx).await?;
         for (_, slot) in &slots {
             slot::create(session, slot).await?;
         }

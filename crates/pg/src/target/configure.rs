@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Place, Places, Volume};
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 
 use super::conf::Settings;
@@ -66,6 +66,10 @@ impl Stage for Configure {
             Kind::Dataset(_) => Ok(input.clone()),
             other => Err(Mismatch::new("a dataset", other, other.clone()).hint("it works on what was received")),
         }
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {

@@ -8,7 +8,7 @@ use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Placement, Places};
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,6 +79,10 @@ impl Stage for Switch {
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         becomes_a_standby(input)
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {
