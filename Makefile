@@ -59,6 +59,7 @@ bench: ## what reseed costs, as ratios within one run
 	@scripts/install build lab
 	cargo build --quiet --release --bin reseed
 	cargo bench --quiet -p reseed-core --bench pipe
+	cargo bench --quiet -p reseed-storage-zfs --bench reader
 	$(as_root) cargo bench --quiet -p reseed-tests --bench reset
 
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache

@@ -15,12 +15,17 @@ use serde::Deserialize;
 use crate::check;
 use crate::parse::{Features, Snapshot, estimate};
 use crate::shared::{FORMAT, Outgoing, SendPlan, SourcePlan, unborn};
+use crate::stream::{Expected, Whole};
 use crate::zfs::Zfs;
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
 /// too, found by its GUID whatever it is called, or the whole where there is none. A bookmark will
 /// do as a start where the snapshot itself is gone. What both sides' `zfs` can do is used: large,
 /// embedded and compressed blocks go as they are.
+///
+/// On its way the stream is read: every record's checksum must be right, it must be of the snapshot that
+/// was taken and start from what was chosen, and it must come to its own end. Streams that this process
+/// does not see as they are, because another machine compresses them, are judged by their receiver alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SendConfig {
@@ -91,16 +96,20 @@ impl Source for Sender {
             let snapshots = zfs.snapshots(&part.dataset).await?;
             let base = newest_common(&snapshots, held.of(&part.dataset), Some(&part.guid));
             let estimate = if mine.estimate { ask_estimate(&zfs, &flags, base, part).await } else { None };
+            let from_guid = base.map(|base| base.guid.clone());
+            let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone() };
             let header = StreamHeader {
                 part: part.clone(),
-                from_guid: base.map(|base| base.guid.clone()),
+                from_guid,
                 format: FORMAT,
                 encodings: vec![],
                 estimate,
                 left_out: set.left_out.clone(),
             };
             let job = Job::from(command(&["send"], &flags, base, part)?);
-            streams.push(StreamItem::from_job(header, Arc::clone(&set.host), job));
+            let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
+            stream.pending.pass(Arc::new(Whole(expected)));
+            streams.push(stream);
         }
         Ok(streams)
     }

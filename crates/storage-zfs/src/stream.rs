@@ -22,6 +22,7 @@ mod plugin;
 mod promised;
 mod reader;
 mod record;
+pub mod token;
 mod watch;
 
 pub use broken::Broken;
