@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::undo::DeleteChunks;
-use crate::chain::{Broken, Chain, Link, publish, trusted_chains};
+use crate::chain::{Broken, Chain, Link, publish, refuse_other_versions, trusted_chains};
 use crate::chunks::{Writing, Written, write};
 use crate::format::{FORMAT, FileBeside, LARGEST_CHUNK, LeftOut, Manifest, Stream, VERSION, is_of};
 use crate::repository::RepositoryResource;
@@ -128,6 +128,9 @@ impl Stage for Put {
         if signed {
             cx.note("with a signed manifest");
         }
+        refuse_other_versions(
+            &trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?,
+        )?;
         probe(self.store.as_ref()).await
     }
 
@@ -195,6 +198,7 @@ impl Put {
     async fn base(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<(String, Link)>> {
         let Some(main) = wanted.iter().find(|part| part.main) else { return Ok(None) };
         let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await?;
+        refuse_other_versions(&all)?;
         let Some(chain) = newest_of(&all, &main.dataset) else {
             warn_of_forged(&all, &main.dataset, cx);
             return Ok(None);
