@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref};
-use reseed_core::item::{
-    FileBeside, FilesBeside, Item, LeftOut, Payload, SnapshotPart, StagedFacts, StreamHeader, StreamItem,
-};
+use reseed_core::item::{FileBeside, FilesBeside, Item, LeftOut, Payload, StagedFacts, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Stage, StageCx};
 use reseed_core::stream::Metered;
@@ -190,7 +188,7 @@ impl Get {
     async fn missing(&self, cx: &CheckCx) -> Result<Vec<Link>> {
         let chosen = cx.board().get::<Chosen>().ok_or_else(|| Error::failed("the repository was not surveyed"))?;
         let newest = chosen.0.last().ok_or_else(|| Error::failed("the chain is empty"))?;
-        let parts: Vec<_> = newest.manifest.streams.iter().map(part).collect();
+        let parts: Vec<_> = newest.manifest.streams.iter().map(Stream::part).collect();
         let held = cx.holdings(&parts).await?;
         let start = chosen.0.iter().rposition(|link| holds(&held, link)).map_or(0, |at| at + 1);
         if start == chosen.0.len() {
@@ -202,7 +200,7 @@ impl Get {
 
     fn header(&self, stream: &Stream, left_out: Vec<LeftOut>) -> StreamHeader {
         StreamHeader {
-            part: part(stream),
+            part: stream.part(),
             from_guid: stream.from_guid.clone(),
             format: Format::named(self.storage.clone()),
             encodings: vec![],
@@ -220,16 +218,6 @@ fn untrusted(Broken { object, why }: &Broken) -> Error {
 /// Whether the target has all that a manifest arrives at.
 fn holds(held: &Holdings, link: &Link) -> bool {
     link.manifest.streams.iter().all(|stream| held.of(&stream.dataset).contains(&stream.guid))
-}
-
-fn part(stream: &Stream) -> SnapshotPart {
-    SnapshotPart {
-        dataset: stream.dataset.clone(),
-        mountpoint: stream.mountpoint.clone(),
-        snapshot: stream.snapshot.clone(),
-        guid: stream.guid.clone(),
-        main: stream.main,
-    }
 }
 
 /// Number and stored bytes of all chunks.

@@ -31,6 +31,14 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Reads 64 hex digits in small letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits =
+            text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap_or_default();
+        digits.then(|| Self(std::array::from_fn(byte)))
+    }
+
     /// Refuses bytes that have another hash.
     fn check(&self, key: &Key, bytes: &[u8]) -> Result<()> {
         let found = Self::of(bytes);

@@ -9,7 +9,7 @@ use reseed_core::Result;
 use reseed_core::item::Facts;
 use reseed_core::stream::Chunks;
 use reseed_transport_s3::chain::{Chain, chains, publish};
-use reseed_transport_s3::chunks::{Reading, Writing, read, write};
+use reseed_transport_s3::chunks::{Keeping, Reading, Writing, read, write};
 use reseed_transport_s3::format::{FORMAT, Manifest, Stream, VERSION};
 use reseed_transport_s3::seal::{Identities, Recipients};
 use reseed_transport_s3::store::{S3Settings, S3Store, Store};
@@ -33,7 +33,7 @@ fn stream() -> Bytes {
 /// Puts a stream as a full, as `s3-put` does.
 async fn put(store: &Arc<dyn Store>, run: &str) -> Result<()> {
     let how = Writing { chunk: CHUNK, level: 3, in_flight: 2, recipients: Recipients::default() };
-    let written = write(store, run, 0, Box::new(Chunks::new(vec![stream()])), &how).await?;
+    let written = write(&Keeping::new(store, run), 0, Box::new(Chunks::new(vec![stream()])), &how).await?;
     let stream = Stream {
         dataset: "tank/pg".into(),
         mountpoint: "/pg".into(),

@@ -99,13 +99,21 @@ fn place(settings: &S3Settings, shared: &SdkConfig) -> Place {
 
 /// That there are credentials is found out here, where it can be said what is missing.
 async fn find_credentials(shared: &SdkConfig, place: &Place) -> Result<()> {
-    let doing = "can't use it";
+    let doing = "can't log in";
     let Some(provider) = shared.credentials_provider() else {
         return Err(Fault::NoCredentials("nothing gives any".to_owned()).told(place, doing));
     };
     match provider.provide_credentials().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Fault::NoCredentials(chain(&error)).told(place, doing)),
+        Err(error) => Err(Fault::NoCredentials(in_a_line(&chain(&error))).told(place, doing)),
+    }
+}
+
+/// What the SDK tells of credentials, in one line: where it looked everywhere it has a line for each place.
+fn in_a_line(said: &str) -> String {
+    match said.contains("no credentials found in chain") {
+        true => "none in the environment, in a profile, from a token or from a role of this machine".to_owned(),
+        false => said.lines().collect::<Vec<_>>().join(" "),
     }
 }
 
