@@ -201,6 +201,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether these bytes are a manifest of another version than this program reads.
+    pub(crate) fn is_of_another_version(bytes: &[u8]) -> bool {
+        let preface = serde_json::from_slice::<Preface>(bytes);
+        preface.is_ok_and(|preface| preface.format == FORMAT && preface.version != VERSION)
+    }
+
     /// Judges what can be judged without looking at anything else.
     pub(crate) fn is_right(&self) -> Result<(), String> {
         if self.parent.is_some() != (self.depth > 0) {

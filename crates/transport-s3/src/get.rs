@@ -12,7 +12,7 @@ use reseed_core::{Error, Format, Kind, Mismatch, Result, StreamKind, register_st
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::chain::{Broken, Chain, Link, trusted_chains};
+use crate::chain::{Broken, Chain, Link, refuse_other_versions, trusted_chains};
 use crate::chunks::{Reading, read};
 use crate::format::{self, Manifest, Stream};
 use crate::put::forged;
@@ -89,6 +89,7 @@ impl Stage for Get {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?;
+        refuse_other_versions(&all)?;
         let instead = |error| forged(&all, self.dataset.as_deref()).map_or(error, untrusted);
         let chain = self.choose(&all).map_err(instead)?;
         if let Some(broken) = &chain.broken {
@@ -159,6 +160,10 @@ impl Get {
             (Some(_), several) => {
                 let error = Error::refused(format!("{} has chains of several datasets", self.store.url()));
                 Err(error.hint(format!("name one: `dataset = \"…\"`, of {}", several.join(", "))))
+            }
+            (None, _) if all.is_empty() => {
+                let error = Error::refused(format!("{} is no repository: there is no manifest", self.store.url()));
+                Err(error.hint("see whether the address is right, with its prefix, and whether s3-put has run"))
             }
             (None, _) => {
                 let error = Error::refused(format!("{} has nothing that could be restored", self.store.url()));

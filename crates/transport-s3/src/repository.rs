@@ -204,10 +204,10 @@ mod tests {
             problems(wrong),
             [
                 "the server encrypts by `sse` or by a key of your own",
+                "this is no key of 32 bytes in base64",
                 "a proxy is a URL without a path, or `none`",
                 "S3 takes ten tags, with names of 1 to 128 letters and values of at most 256",
                 "a lock holds for a time",
-                "this is no key of 32 bytes in base64",
             ]
         );
         let login = "url = \"s3://bucket\"\nproxy_login = { env = \"PATH\" }";
