@@ -19,6 +19,7 @@ pub(crate) use self::branches::Forked;
 pub use self::pipeline::{Misfit, Pipeline};
 
 use crate::event::{Blind, Event, Observer};
+use crate::guard::Grant;
 use crate::item::Item;
 use crate::report::{Outcome, RunReport};
 use crate::stage::{Meters, Run};
@@ -89,6 +90,15 @@ impl Engine {
     /// Each refusal with the name of its stage in front.
     pub async fn check(&self) -> Result<(), Vec<Error>> {
         check::check(&self.start()).await
+    }
+
+    /// What the pipeline needs to be granted on other machines, see [`guard`](crate::guard): surveys,
+    /// and asks each stage.
+    ///
+    /// # Errors
+    /// What a survey refused; nothing can be told then.
+    pub async fn grants(&self) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+        check::grants(&self.start()).await
     }
 
     /// Checks and runs the pipeline to its end, whatever that is.

@@ -12,6 +12,7 @@ mod aside;
 mod check;
 mod clone;
 mod fresh;
+mod guard;
 mod name;
 mod parse;
 mod place;
@@ -20,6 +21,8 @@ mod receive;
 mod send;
 mod shared;
 mod snapshot;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod undo;
 mod zfs;
 

@@ -10,7 +10,7 @@ use reseed_core::host::{Command, Host};
 use reseed_storage::busy;
 use tokio::sync::OnceCell;
 
-pub(crate) use ask::Allowed;
+pub(crate) use ask::{Allowed, MOUNTS};
 pub(crate) use error::ZfsError;
 
 use crate::name;

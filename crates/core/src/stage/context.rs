@@ -174,6 +174,7 @@ impl CheckCx {
     /// # Errors
     /// When the target can't be asked, or no later stage knows.
     pub async fn holdings(&self, wanted: &[SnapshotPart]) -> Result<Holdings> {
+        wanted.iter().try_for_each(SnapshotPart::check)?;
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(held) = stage.holds(wanted, &cx).await? {
