@@ -18,6 +18,7 @@ pub mod host;
 pub mod item;
 mod kind;
 pub mod names;
+pub mod reader;
 pub mod registry;
 pub mod report;
 pub mod stage;

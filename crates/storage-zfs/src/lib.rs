@@ -21,6 +21,7 @@ mod receive;
 mod send;
 mod shared;
 mod snapshot;
+pub mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod undo;
