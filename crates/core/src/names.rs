@@ -31,12 +31,16 @@ pub fn wrong_path(path: &str) -> Option<&'static str> {
     }
 }
 
-/// A name as it may be shown: with what would end a line or move a cursor made visible, and not endless.
+/// A name as it may be shown: in one line, and not endless.
 pub fn shown(name: &str) -> String {
-    const LONGEST: usize = 120;
+    in_one_line(name, 120)
+}
+
+/// A text with what would end a line or move a cursor made visible, cut after so many letters.
+pub fn in_one_line(text: &str, longest: usize) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
-    let line: String = name.chars().take(LONGEST).flat_map(escaped).collect();
-    if name.chars().nth(LONGEST).is_some() { line + "…" } else { line }
+    let line: String = text.chars().take(longest).flat_map(escaped).collect();
+    if text.chars().nth(longest).is_some() { line + "…" } else { line }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use reseed_core::guard::Guard;
 use reseed_core::host::shell_quote;
+use reseed_core::names::in_one_line;
 
 use crate::host::marker::{BEGUN, Nonce};
 use crate::host::remote::{Call, command, is_gone};
@@ -26,6 +27,9 @@ use log::{Level, Log};
 pub const REFUSED: u8 = 126;
 /// The exit status of a guard that is called wrongly.
 pub const WRONG: u8 = 2;
+
+/// Letters of what was asked for that a line of a log takes.
+const LINE: usize = 800;
 
 /// Variables that a job gets. What a client can set by way of sshd (`AcceptEnv`) is not among them.
 const KEPT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TZ"];
@@ -80,7 +84,7 @@ fn judge(guard: &Guard, asked: Option<OsString>) -> Result<Call, Refusal> {
     let asked = asked.ok_or_else(|| refused("this key is for reseed alone: it opens no shell"))?;
     let asked = asked.into_string().map_err(|_| refused("what was asked for is not text"))?;
     let call = Call::parse(&asked);
-    let call = call.ok_or_else(|| refused(&format!("this is no command of reseed: {}", in_one_line(&asked))))?;
+    let call = call.ok_or_else(|| refused(&format!("this is no command of reseed: {}", in_one_line(&asked, LINE))))?;
     for argv in &call.argvs {
         if is_gone(&argv.iter().map(String::as_str).collect::<Vec<_>>()) {
             continue;
@@ -132,15 +136,7 @@ fn tell(text: &str) {
 /// A job as a log shows it.
 fn shown(call: &Call) -> String {
     let step = |argv: &Vec<String>| argv.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ");
-    in_one_line(&call.argvs.iter().map(step).collect::<Vec<_>>().join(" | "))
-}
-
-/// A text with nothing in it that ends a line or moves a cursor, and no longer than a log needs.
-fn in_one_line(text: &str) -> String {
-    const LONGEST: usize = 800;
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
-    let line: String = text.chars().take(LONGEST).flat_map(escaped).collect();
-    if text.chars().nth(LONGEST).is_some() { line + "…" } else { line }
+    in_one_line(&call.argvs.iter().map(step).collect::<Vec<_>>().join(" | "), LINE)
 }
 
 #[cfg(test)]

@@ -193,6 +193,7 @@ impl CheckCx {
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(begun) = stage.unfinished(datasets, &cx).await? {
+                begun.iter().try_for_each(SnapshotPart::check)?;
                 return Ok(Some(begun));
             }
         }

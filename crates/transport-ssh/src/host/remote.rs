@@ -219,6 +219,21 @@ mod tests {
         );
     }
 
+    /// With anything else, every process of the user would be one of the job.
+    #[tokio::test]
+    async fn only_a_nonce_finds_processes() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let host: &dyn Host = &host;
+        let find = async |nonce: &str| {
+            let output = host.output_with(gone(OnDrop::Finish, 1), format!("{nonce}\n").as_bytes()).await;
+            output.unwrap().exit.code()
+        };
+        assert_eq!(find(&Nonce::new().to_string()).await, Some(0), "nobody has it");
+        for odd in ["", "reseed-", "*", "sh", &"0".repeat(32), &format!("reseed-{}", "g".repeat(32)), "reseed-0"] {
+            assert_eq!(find(odd).await, Some(2), "{odd}");
+        }
+    }
+
     #[tokio::test]
     async fn every_argument_survives_the_login_shell() {
         let nasty =
