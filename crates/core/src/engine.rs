@@ -23,6 +23,7 @@ pub use self::pipeline::{Misfit, Pipeline};
 pub(crate) use self::unwind::undo_one;
 
 use crate::event::{Blind, Event, Observer};
+use crate::guard::Grant;
 use crate::item::Item;
 use crate::journal::{Book, Ended, Entry, Journals, Noting};
 use crate::report::{Outcome, RunReport};
@@ -104,6 +105,15 @@ impl Engine {
     /// Each refusal with the name of its stage in front.
     pub async fn check(&self) -> Result<(), Vec<Error>> {
         check::check(&self.start(run_id(), Book::default())).await
+    }
+
+    /// What the pipeline needs to be granted on other machines, see [`guard`](crate::guard): surveys,
+    /// and asks each stage.
+    ///
+    /// # Errors
+    /// What a survey refused; nothing can be told then.
+    pub async fn grants(&self) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+        check::grants(&self.start()).await
     }
 
     /// Checks and runs the pipeline to its end, whatever that is.

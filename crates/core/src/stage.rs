@@ -14,9 +14,10 @@ pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
 pub use context::{Ahead, CheckCx, Holding, Holdings, Meters, Run, StageCx};
 
+use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
-use crate::{Kind, Mismatch, Result};
+use crate::{Error, Kind, Mismatch, Result};
 
 /// What a stage needs for itself while the run lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,6 +108,18 @@ pub trait Stage: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// What a key that leads to the machines of this stage must be granted there, see [`guard`](crate::guard).
+    /// Asked after every survey.
+    ///
+    /// # Errors
+    /// A refusal, by default that of a stage that works on another machine and has no rule.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        match self.host().filter(|host| !host.is_local()) {
+            Some(host) => Err(no_rule(self.name(), host.as_ref())),
+            None => Ok(vec![]),
+        }
+    }
+
     /// Snapshots of these datasets whose streams an earlier run began to keep and did not end, if this
     /// stage is one that could go on with them and the run wants it to. Read-only, asked while surveying.
     ///
@@ -122,4 +135,9 @@ pub trait Stage: Debug + Send + Sync {
     /// # Errors
     /// When it fails; the engine then takes back what was armed.
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item>;
+}
+
+pub(crate) fn no_rule(stage: &str, host: &dyn Host) -> Error {
+    let text = format!("there is no rule by which a guard on {} could judge what {stage} does there", host.name());
+    Error::refused(text).hint("a guard is for the key of a machine that sends; run reseed on the one that is changed")
 }

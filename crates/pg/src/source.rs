@@ -10,6 +10,7 @@ mod mode;
 mod quiesce;
 mod release;
 mod requirements;
+mod rule;
 mod server;
 pub(crate) mod slot;
 mod statements;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::BuildCx;
+use reseed_core::guard::Grant;
 use reseed_core::host::Job;
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
@@ -38,8 +39,10 @@ struct SendConfig {
 
 register_stage!(SendConfig);
 
+pub(crate) const NAME: &str = "zfs-send";
+
 impl StageConfig for SendConfig {
-    const NAME: &'static str = "zfs-send";
+    const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         Some(Arc::new(SourceStage(Sender { raw: self.raw })))
@@ -85,6 +88,12 @@ impl Source for Sender {
             return Err(error.hint("leave `raw` out of the stage zfs-send"));
         }
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
+        let Some(plan) = plan else { return Ok(vec![]) };
+        Ok(plan.layout.parts.iter().map(|part| Grant::on(plan.host.name(), NAME, &part.dataset)).collect())
     }
 
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
@@ -53,8 +54,10 @@ fn two() -> Located<usize> {
 
 register_stage!(SnapshotConfig);
 
+pub(crate) const NAME: &str = "zfs-snapshot";
+
 impl StageConfig for SnapshotConfig {
-    const NAME: &'static str = "zfs-snapshot";
+    const NAME: &'static str = NAME;
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let datasets: Vec<_> = self.datasets.iter().map(|name| check::dataset(name, cx)).collect();
@@ -120,6 +123,13 @@ impl Stage for Snapshots {
             check::may_send(&self.zfs, &part.dataset, &["snapshot", "destroy", "mount", "userprop"]).await?;
         }
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
+        let Some(plan) = plan else { return Ok(vec![]) };
+        let objects = take::touched(&plan.layout.parts, &self.zfs.features().await?);
+        Ok(objects.into_iter().map(|object| Grant::on(plan.host.name(), NAME, object)).collect())
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -12,7 +12,7 @@ use reseed_storage::busy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::OnceCell;
 
-pub(crate) use ask::Allowed;
+pub(crate) use ask::{Allowed, MOUNTS};
 pub(crate) use error::ZfsError;
 
 use crate::name;

@@ -3,9 +3,9 @@
 mod far;
 mod leaving;
 mod link;
-mod marker;
+pub(crate) mod marker;
 mod process;
-mod remote;
+pub(crate) mod remote;
 
 use std::sync::Arc;
 

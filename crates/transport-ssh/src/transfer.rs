@@ -3,11 +3,13 @@
 mod guard;
 mod hop;
 mod probe;
+mod rule;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Body, StreamItem};
 use reseed_core::registry::StageConfig;
@@ -123,6 +125,10 @@ impl Transport for Transfer {
         }
         cx.board().put(routes);
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        rule::grants(&self.reseed, cx)
     }
 
     async fn carry(&self, mut stream: StreamItem, to: Arc<dyn Host>, cx: &StageCx) -> Result<StreamItem> {

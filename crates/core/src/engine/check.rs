@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Forked;
 use crate::event::Event;
+use crate::guard::Grant;
 use crate::stage::{CheckCx, Run, Stage};
 use crate::{Class, Error, Result};
 
@@ -55,6 +56,24 @@ pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
     done.map_err(|cancelled| vec![cancelled])?;
     let refusals: Vec<_> = causes(found).into_iter().map(|(at, error)| seats[at].refusal(error)).collect();
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// Surveys every stage, and asks each what it needs to be granted, or why that can't be told.
+pub(super) async fn grants(run: &Arc<Run>) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+    let seats = seats(run);
+    let mut found = Found::new();
+    survey_all(run, &seats, &mut found).await.map_err(|cancelled| vec![cancelled])?;
+    if !found.is_empty() {
+        return Err(causes(found).into_iter().map(|(at, error)| seats[at].refusal(error)).collect());
+    }
+    let mut all = Vec::new();
+    for seat in &seats {
+        match seat.stage().grants(&seat.cx()).await {
+            Ok(grants) => all.extend(grants.into_iter().map(Ok)),
+            Err(error) => all.push(Err(error)),
+        }
+    }
+    Ok(all)
 }
 
 /// Every stage in order; those of a branch come right after the stage that parts.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{CheckCx, Claim, Holdings, Stage, StageCx};
+use crate::guard::Grant;
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, SnapshotSet, StreamHeader, StreamItem, Volume};
 use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
@@ -30,6 +31,13 @@ pub trait Source: Debug + Send + Sync {
     /// A refusal.
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
+    }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
     }
     /// One stream for each part, in the order in which they must be received, each an increment
     /// from the newest snapshot that both sides hold, or full. Nothing is started yet.
@@ -63,6 +71,10 @@ impl<S: Source> Stage for SourceStage<S> {
         self.0.check(cx).await
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Snapshot(set) = &input.payload else { return Err(unexpected(self.name(), &input)) };
         let held = cx.holdings(&set.parts).await?;
@@ -91,6 +103,13 @@ pub trait Filter: Debug + Send + Sync {
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
+    }
     /// Puts the filter on one stream, lazily: nothing is started or pulled here.
     ///
     /// # Errors
@@ -117,6 +136,10 @@ impl<F: Filter> Stage for FilterStage<F> {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -152,6 +175,13 @@ pub trait Transport: Debug + Send + Sync {
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
+    }
     /// Puts one stream on the wire, lazily. Counts what crosses it.
     ///
     /// # Errors
@@ -186,6 +216,10 @@ impl<T: Transport> Stage for TransportStage<T> {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -334,6 +368,7 @@ impl<S: Sink> Stage for SinkStage<S> {
         let mut received: Vec<StreamHeader> = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
+            header.check()?;
             let job = self.0.begin(&header, cx).await;
             let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
             receive(stream, self.0.host().as_ref(), job, cx).await?;

@@ -176,6 +176,7 @@ impl CheckCx {
     /// # Errors
     /// When the target can't be asked, or no later stage knows.
     pub async fn holdings(&self, wanted: &[SnapshotPart]) -> Result<Holdings> {
+        wanted.iter().try_for_each(SnapshotPart::check)?;
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(held) = stage.holds(wanted, &cx).await? {
@@ -194,6 +195,7 @@ impl CheckCx {
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(begun) = stage.unfinished(datasets, &cx).await? {
+                begun.iter().try_for_each(SnapshotPart::check)?;
                 return Ok(Some(begun));
             }
         }

@@ -86,7 +86,8 @@ async fn find_layout(cluster: &Cluster, server: &Server, wal_directory: Option<&
     agree(cluster, &found).await?;
     refuse_strangers(&found, host.name())?;
     let tablespaces = layout::tablespaces(host, &server.tablespaces).await;
-    Ok(Layout { data_directory: found.data_directory, wal_directory: found.wal_directory, tablespaces })
+    let layout = Layout { data_directory: found.data_directory, wal_directory: found.wal_directory, tablespaces };
+    layout.check().map(|()| layout)
 }
 
 /// The data directory: what the server says, or, where the role may not see it, the configured one.

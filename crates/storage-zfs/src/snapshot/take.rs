@@ -38,6 +38,20 @@ pub(super) async fn take(
     Ok(taken)
 }
 
+/// What [`take`] touches, as a guard is told it: a `/` stands for everything below.
+pub(super) fn touched(parts: &[Part], features: &Features) -> Vec<String> {
+    let mut objects: Vec<_> = parts.iter().map(|part| part.dataset.clone()).collect();
+    let pools: std::collections::BTreeSet<_> = objects.iter().map(|name| name::pool(name).to_owned()).collect();
+    for pool in pools.into_iter().filter(|_| !features.many_snapshots) {
+        let mine: Vec<_> =
+            parts.iter().map(|part| part.dataset.as_str()).filter(|name| name::pool(name) == pool).collect();
+        if mine.len() > 1 {
+            objects.extend(name::common_ancestor(mine).map(|ancestor| format!("{ancestor}/")));
+        }
+    }
+    objects
+}
+
 /// Properties of the snapshots, by which leftovers and owners are found without a journal.
 fn properties(target: &str, cx: &StageCx) -> Vec<String> {
     let all = [("run", cx.run_id()), ("pipeline", cx.pipeline()), ("target", target)];

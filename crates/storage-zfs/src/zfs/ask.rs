@@ -8,6 +8,9 @@ use super::{Result, Zfs, ZfsError};
 use crate::name;
 use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot};
 
+/// Prints what is mounted.
+pub(crate) const MOUNTS: &str = "cat /proc/self/mounts 2>/dev/null || mount -p";
+
 /// Rights of a user, as far as `zfs allow` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Allowed {
@@ -36,8 +39,7 @@ impl Zfs {
 
     /// What is mounted on the host.
     pub(crate) async fn mounts(&self) -> Result<Mounts> {
-        let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
-        self.host.run(script).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
+        self.host.run(Command::script(MOUNTS)).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
     }
 
     /// A dataset and all under it, volumes too; empty where it is not there.

@@ -45,7 +45,7 @@ pub(super) struct Facts {
 }
 
 /// `$1` is reseed; the rest are programs.
-const PROBE: &str = r#"w=$("$1" wire version </dev/null 2>/dev/null) && echo "wire $w"
+pub(super) const PROBE: &str = r#"w=$("$1" wire version </dev/null 2>/dev/null) && echo "wire $w"
 shift
 for p; do command -v "$p" >/dev/null 2>&1 && echo "program $p"; done
 [ "$(printf abc | dd bs=3 count=1 iflag=fullblock 2>/dev/null)" = abc ] && echo dd
