@@ -16,6 +16,7 @@
 
 mod broken;
 mod fletcher;
+mod join;
 mod nvlist;
 mod parser;
 mod plugin;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use broken::Broken;
 pub use fletcher::{Fletcher, Order};
+pub use join::Join;
 pub use nvlist::{List, Value};
 pub use parser::{Event, Parser};
 pub use reader::{Expected, Reader, Resumable, Seen};

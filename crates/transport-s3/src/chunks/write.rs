@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reseed_core::stream::BoxStream;
 use reseed_core::{Error, Result};
 use sha2::Digest;
 use tokio::task::JoinSet;
 
+use super::cut::Cutter;
+use super::judge::Judge;
 use crate::format::{self, Chunk, ChunkName};
 use crate::seal::Recipients;
 use crate::store::{Key, Object, Sha256, Store};
@@ -109,9 +111,24 @@ pub struct Written {
 /// When the stream or the store fails. What was stored by then is left to the caller, who knows the
 /// names: they begin with [`format::chunks_of`] the upload.
 pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing) -> Result<Written> {
+    write_judged(to, number, stream, Judge::default(), how).await
+}
+
+/// The same for a stream that is judged on its way: it is cut between its records, and one that is
+/// damaged or not whole is an error.
+///
+/// # Errors
+/// As [`write()`], and when the stream is not what it must be.
+pub async fn write_judged(
+    to: &Keeping,
+    number: usize,
+    stream: BoxStream,
+    judge: Judge,
+    how: &Writing,
+) -> Result<Written> {
     let mut going = Going { tasks: JoinSet::new(), done: vec![], most: how.in_flight.max(1) };
     let (mut hash, mut size) = (sha2::Sha256::new(), 0);
-    let mut cutter = Cutter { stream: Some(stream), rest: BytesMut::new(), most: how.chunk.max(1) };
+    let mut cutter = Cutter::new(stream, judge, how.chunk.max(1));
     for index in 0.. {
         let Some(plain) = cutter.next().await? else { break };
         hash.update(&plain);
@@ -122,29 +139,6 @@ pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing
     }
     let (chunks, sent) = going.end().await?;
     Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
-}
-
-/// Cuts a stream into pieces of one size, the last of which may be shorter.
-struct Cutter {
-    /// Until its clean end was seen.
-    stream: Option<BoxStream>,
-    rest: BytesMut,
-    most: usize,
-}
-
-impl Cutter {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        while let Some(stream) = &mut self.stream
-            && self.rest.len() < self.most
-        {
-            match stream.next().await? {
-                Some(bytes) => self.rest.extend_from_slice(&bytes),
-                None => self.stream = None,
-            }
-        }
-        let piece = self.rest.split_to(self.most.min(self.rest.len())).freeze();
-        Ok((!piece.is_empty()).then_some(piece))
-    }
 }
 
 /// A chunk that is kept, and whether it had to be stored for that.

@@ -11,7 +11,7 @@ use super::Put;
 use super::begun::Begun;
 use super::undo::{Abandon, Leave, Sweep};
 use crate::chain::{Link, publish};
-use crate::chunks::{Keeping, Written, write};
+use crate::chunks::{Judge, Keeping, Written, write, write_judged};
 use crate::format::{self, FileBeside, LeftOut, Manifest, Stream, VERSION};
 use crate::store::Sha256;
 use crate::uploads::{self, Upload, now};
@@ -145,9 +145,10 @@ impl<'p> Going<'p> {
 
     async fn stream(&self, number: usize, stream: StreamItem) -> Result<Stream> {
         let planned = self.put.planned(&stream.header);
+        let judge = Judge::of(&self.draft.storage, &planned);
         let put = async {
             let stream = stream.open(Some(Arc::clone(&self.cx.meters().stream))).await?;
-            write(&self.keeping, number, stream, &self.put.how).await
+            write_judged(&self.keeping, number, stream, judge, &self.put.how).await
         };
         let put = put.await.map_err(|e| e.context(format!("putting {}", planned.dataset)));
         let Written { size, sha256, chunks, sent } = put?;
