@@ -16,6 +16,7 @@ pub mod event;
 pub mod guard;
 pub mod host;
 pub mod item;
+pub mod journal;
 mod kind;
 pub mod names;
 pub mod reader;
