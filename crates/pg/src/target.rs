@@ -6,6 +6,7 @@ mod configure;
 mod conninfo;
 mod control_file;
 mod copy;
+mod intact;
 mod judge;
 mod log;
 mod old_slot;

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::configure::server;
+use super::intact;
 use super::judge::judge;
 use super::log::Mark;
 use super::old_slot;
@@ -128,6 +129,7 @@ pub(crate) async fn start_and_prove(
     timeout: Period,
     cx: &StageCx,
 ) -> Result<()> {
+    intact::check(server, backup).await?;
     let log = Mark::of(server).await?;
     let until = Instant::now() + timeout.0;
     cx.go_on()?;
