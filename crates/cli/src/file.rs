@@ -1,5 +1,6 @@
 //! Reads a pipeline file, or says what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -22,12 +23,20 @@ pub(crate) fn load(args: &FileArgs, json: bool) -> Result<Loaded, u8> {
         let hint = "name a pipeline file that this user can read; `reseed plan FILE` shows what one does";
         wrong(&format!("can't read {name}: {error}"), hint, json)
     })?;
-    config::load(&text, &settings).map_err(|found| {
+    build(&name, &text, &settings, json)
+}
+
+/// Builds the pipeline that a text describes, as [`load`] does.
+///
+/// # Errors
+/// The exit code.
+pub(crate) fn build(name: &str, text: &str, settings: &BTreeMap<String, String>, json: bool) -> Result<Loaded, u8> {
+    config::load(text, settings).map_err(|found| {
         if json {
-            out::data(&format!("{}\n", problems::json(&name, &text, &found)));
+            out::data(&format!("{}\n", problems::json(name, text, &found)));
         }
         let style = if out::has_terminal() { problems::Style::terminal() } else { problems::Style::Plain };
-        out::talk(problems::render(&name, &text, &found, style).trim_end());
+        out::talk(problems::render(name, text, &found, style).trim_end());
         exit::WRONG
     })
 }

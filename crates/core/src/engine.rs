@@ -32,11 +32,14 @@ pub struct Options {
     pub grace: Duration,
     /// How often progress is told.
     pub tick: Duration,
+    /// Whether everything is taken back although all went well: then it is shown that it can be done, and
+    /// nothing of it stays.
+    pub rehearsal: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200) }
+        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200), rehearsal: false }
     }
 }
 
@@ -108,6 +111,10 @@ impl Engine {
             Err(refusals) => Err(check::merge(refusals)),
         };
         let outcome = match &result {
+            Ok(()) if self.options.rehearsal => match unwind::unwind(&run).await {
+                Outcome::Undone => Outcome::Done,
+                outcome => outcome,
+            },
             Ok(()) => {
                 commit::commit(&run).await;
                 branches::stuck(&run).map_or(Outcome::Done, |_| Outcome::Stuck)
