@@ -42,6 +42,8 @@ pub enum Command {
     Demo(crate::demo::DemoArgs),
     /// Look into a staged repository: what it holds, whether it can be restored, what is not kept any more.
     Staged(crate::staged::StagedArgs),
+    /// Look into a send stream: what it sends, whether it is sound and whether it is whole.
+    Stream(crate::stream::StreamArgs),
     /// List the stages that a pipeline can be made of, or explain one of them.
     Stages(StagesArgs),
     /// Print the JSON Schema of pipeline files, for editors.

@@ -16,6 +16,7 @@ pub mod event;
 pub mod host;
 pub mod item;
 mod kind;
+pub mod reader;
 pub mod registry;
 pub mod report;
 pub mod stage;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
+use crate::Format;
 use crate::codec::Codec;
 use crate::config::BuildCx;
 use crate::host::Host;
+use crate::reader::StreamReader;
 use crate::stage::Stage;
 
 /// The configuration of a stage: its table in a pipeline file without `use`.
@@ -72,9 +74,24 @@ pub struct CodecPlugin {
     pub parse: fn(&str) -> Option<Arc<dyn Codec>>,
 }
 
+/// A registered reader of a format's streams.
+pub struct ReaderPlugin {
+    /// The format that it reads, as its storage calls it.
+    pub format: Format,
+    /// Whether these bytes, the first of a stream, look like it: there are [`ENOUGH`] of them, or as many as the
+    /// stream has.
+    pub looks: fn(&[u8]) -> bool,
+    /// Opens a reader for a stream that has not begun.
+    pub open: fn() -> Box<dyn StreamReader>,
+}
+
+/// Bytes from which every format is known.
+pub const ENOUGH: usize = 64;
+
 inventory::collect!(StagePlugin);
 inventory::collect!(ResourcePlugin);
 inventory::collect!(CodecPlugin);
+inventory::collect!(ReaderPlugin);
 
 impl StagePlugin {
     /// The plugin of a configuration type.
@@ -163,4 +180,15 @@ pub fn codec(spec: &str) -> Option<Arc<dyn Codec>> {
     let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
     let plugin = inventory::iter::<CodecPlugin>.into_iter().find(|plugin| plugin.name == name)?;
     (plugin.parse)(rest)
+}
+
+/// A reader of this format's streams, where the format has one.
+pub fn reader(format: &str) -> Option<Box<dyn StreamReader>> {
+    let plugin = inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| plugin.format.as_str() == format)?;
+    Some((plugin.open)())
+}
+
+/// The format of a stream that begins like this: with at least [`ENOUGH`] bytes, or all that it has.
+pub fn detect(bytes: &[u8]) -> Option<&'static ReaderPlugin> {
+    inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| !bytes.is_empty() && (plugin.looks)(bytes))
 }

@@ -18,7 +18,7 @@ use crate::format::{self, Manifest, Stream};
 use crate::put::forged;
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
-use crate::store::Store;
+use crate::store::{Counted, Store};
 
 /// Takes streams from a staged repository: for a target that holds nothing the whole chain, for one that
 /// holds a part of it the increments that it lacks. A chunk's bytes go on only when its SHA-256 is right.
@@ -130,7 +130,7 @@ impl Stage for Get {
         let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
         let facts = newest.manifest.facts.clone();
         cx.board().put(self.beside(&newest.manifest));
-        let mut streams = vec![];
+        let (mut streams, store) = (vec![], Counted::reads(&self.store, &cx.meters().wire));
         for link in &missing {
             let left_out: Vec<_> = link
                 .manifest
@@ -140,7 +140,7 @@ impl Stage for Get {
                 .collect();
             for stream in &link.manifest.streams {
                 cx.meters().expect(stream.size);
-                let bytes = Metered::boxed(read(&self.store, stream, &self.how), Arc::clone(&cx.meters().stream));
+                let bytes = Metered::boxed(read(&store, stream, &self.how), Arc::clone(&cx.meters().stream));
                 streams.push(StreamItem::here(self.header(stream, left_out.clone()), bytes));
             }
         }

@@ -1,5 +1,6 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
+mod counted;
 mod file;
 mod probe;
 #[cfg(feature = "s3")]
@@ -12,11 +13,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
 
+pub use counted::Counted;
 pub use file::FileStore;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use settings::{Keys, S3Settings, s3_store};
+pub use settings::{CustomerKey, Keys, LockMode, ObjectLock, Proxy, S3Settings, s3_store};
 
 /// The SHA-256 of an object as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +109,14 @@ pub struct Object {
 pub trait Store: Debug + Send + Sync {
     /// The address, for people; no secret is in it.
     fn url(&self) -> String;
+
+    /// Judges, read-only, whether the store can do what its settings ask of it beyond keeping objects.
+    ///
+    /// # Errors
+    /// What it can't do, or that it can't be asked.
+    async fn judge(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Stores an object, replacing one of its name.
     ///
