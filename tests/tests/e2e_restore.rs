@@ -2,12 +2,17 @@
 #![expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use reseed_core::report::Outcome;
 use reseed_lab::{Major, PairOptions, Spread, Storage, repository_in_directory};
-use reseed_tests::run::succeed;
+use reseed_tests::run::{run, succeed};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
 use reseed_tests::{binary, ready_for};
+use reseed_transport_s3::chain::chains;
+use reseed_transport_s3::store::{FileStore, Store};
+use reseed_transport_s3::verify::{Depth, verify};
 
 struct Offsite {
     scene: Scene,
@@ -131,4 +136,29 @@ async fn a_rehearsal_of_parts_that_lie_apart_leaves_nothing_on_btrfs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_leaves_nothing_on_zfs() {
     rehearses(Storage::Zfs, Spread::One).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_puts_at_once_one_wins_and_the_other_says_so() {
+    let Some(mut offsite) = Offsite::on(Storage::Btrfs, Spread::One).await else { return };
+    offsite.scene.write_on();
+    let file = offsite.scene.put_pipeline(&repository_in_directory(offsite.root.path())).unwrap();
+    let slow = "[[stage]]\nuse = \"throttle\"\nrate = \"1MiB/s\"\n\n[[stage]]\nuse = \"s3-put\"";
+    let file = file.replace("[[stage]]\nuse = \"s3-put\"", slow);
+    let (one, two) = tokio::join!(run(&file), run(&file));
+    let ended = [one, two];
+    let won = ended.iter().filter(|ended| ended.report.outcome == Outcome::Done).count();
+    assert_eq!(won, 1, "{}\n{}", ended[0].story(), ended[1].story());
+    let lost = ended.iter().find(|ended| ended.report.outcome != Outcome::Done).unwrap();
+    assert_eq!(lost.report.outcome, Outcome::Undone, "{}", lost.story());
+    let told = lost.report.error.clone().unwrap_or_default();
+    assert!(told.contains("another run has written") || told.contains("does not start where"), "{told}");
+    assert!(lost.report.hint.is_some(), "{}", lost.story());
+    let store: Arc<dyn Store> = Arc::new(FileStore::new(offsite.root.path()));
+    let chain = chains(store.as_ref()).await.unwrap().remove(0);
+    assert_eq!((chain.links.len(), &chain.broken), (3, &None));
+    assert_eq!(verify(&store, &chain, Depth::Deep).await.unwrap().broken, vec![]);
+    let named = chain.links.iter().flat_map(|link| link.manifest.stored()).flat_map(|stream| stream.chunks).count();
+    assert_eq!(store.list("chunks/").await.unwrap().len(), named, "what the other put is gone");
+    assert_eq!(store.list("uploads/").await.unwrap(), []);
 }

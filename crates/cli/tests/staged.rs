@@ -29,12 +29,17 @@ struct Repository {
 
 impl Repository {
     fn new(recipients: &[&str], signer: Option<&Signer>) -> Self {
+        Self::of("nowhere", recipients, signer)
+    }
+
+    /// Of a storage whose streams these are said to be.
+    fn of(storage: &str, recipients: &[&str], signer: Option<&Signer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("file://{}", directory.path().display());
         let recipients = Recipients::parse(recipients.iter().copied()).unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let full = put(&url, None, &recipients, signer).await;
-            put(&url, Some(full), &recipients, signer).await;
+            let full = put(&url, storage, None, &recipients, signer).await;
+            put(&url, storage, Some(full), &recipients, signer).await;
         });
         Self { directory, url }
     }
@@ -48,7 +53,13 @@ impl Repository {
     }
 }
 
-async fn put(url: &str, parent: Option<Parent>, recipients: &Recipients, signer: Option<&Signer>) -> Parent {
+async fn put(
+    url: &str,
+    storage: &str,
+    parent: Option<Parent>,
+    recipients: &Recipients,
+    signer: Option<&Signer>,
+) -> Parent {
     let store = open(url, &|_| None).unwrap();
     let depth = u32::from(parent.is_some());
     let run = format!("run{depth}");
@@ -76,7 +87,7 @@ async fn put(url: &str, parent: Option<Parent>, recipients: &Recipients, signer:
         created: 1_767_225_600 + u64::from(depth),
         parent,
         depth,
-        storage: "zfs".into(),
+        storage: storage.into(),
         streams: vec![stream],
         left_out: vec![],
         files: vec![],
@@ -155,6 +166,14 @@ fn what_is_whole_is_verified_and_what_is_not_is_named() {
     std::fs::remove_file(repository.path(FULL)).unwrap();
     let (code, text, _) = told(&repository.staged("verify", &[]));
     assert!(code == 1 && text.contains("nothing of it can be restored"), "{text}");
+}
+
+#[test]
+fn a_stream_that_its_storage_could_not_read_is_named() {
+    let repository = Repository::of("zfs", &[], None);
+    assert_eq!(told(&repository.staged("verify", &[])).0, 0, "every object is there");
+    let (code, text, _) = told(&repository.staged("verify", &["--deep"]));
+    assert!(code == 1 && text.contains("chunks/run0/000/00000000-") && text.contains("is not sound"), "{text}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod counted;
 mod file;
+mod leased;
 mod probe;
 #[cfg(feature = "s3")]
 mod s3;
@@ -15,6 +16,7 @@ use reseed_core::{Error, Result};
 
 pub use counted::Counted;
 pub use file::FileStore;
+pub use leased::Leased;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
@@ -109,6 +111,11 @@ pub struct Object {
 pub trait Store: Debug + Send + Sync {
     /// The address, for people; no secret is in it.
     fn url(&self) -> String;
+
+    /// What of the contract it holds less strictly than others, in words.
+    fn weakness(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Judges, read-only, whether the store can do what its settings ask of it beyond keeping objects.
     ///

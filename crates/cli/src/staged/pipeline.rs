@@ -93,6 +93,9 @@ impl Restore<'_> {
                 None => first(&["AWS_PROFILE"]).into_iter().for_each(|(_, value)| add("profile", quoted(&value))),
             }
         }
+        if environment("RESEED_SSE_C_KEY").is_some_and(|key| !key.is_empty()) {
+            add("sse_c_key", "{ env = \"RESEED_SSE_C_KEY\" }".to_owned());
+        }
         if let Some(file) = self.identity {
             add("identity", format!("{{ file = {} }}", quoted(&file.to_string_lossy())));
         }
