@@ -79,12 +79,12 @@ async fn whatever_happens_to_an_object_it_is_named_with_what_can_still_be_restor
         (|root| remove(root, "manifests/tank_2Fpg/run0/000000.json"), manifest(0), None, true),
         (|root| flip(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(1), Some(manifest(0)), true),
         (|root| edit(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(2), Some(manifest(1)), true),
-        // Another manifest's chunk of the same place and length.
+        // Another manifest's chunk of the same place, and of another length.
         (
             |root| swap(root, "chunks/run0.1/000/00000000-", "chunks/run0.2/000/00000000-"),
             chunk(1, 0),
             Some(manifest(0)),
-            false,
+            true,
         ),
         // A chain can't be made shorter in its midst, nor can what is newest be told from what was removed.
         (|root| remove(root, "manifests/tank_2Fpg/run0/000002.json"), String::new(), Some(manifest(1)), false),
