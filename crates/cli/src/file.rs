@@ -9,12 +9,28 @@ use reseed_core::config::{self, Loaded};
 use crate::args::FileArgs;
 use crate::{exit, out, problems};
 
+/// A pipeline file's text, and what fills its variables.
+pub(crate) struct Text {
+    /// The path as it was given.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
 /// Reads and builds the pipeline. Everything that is wrong is told, on standard output too where
 /// `json` is wanted.
 ///
 /// # Errors
 /// The exit code.
 pub(crate) fn load(args: &FileArgs, json: bool) -> Result<Loaded, u8> {
+    text(args, json)?.load(json)
+}
+
+/// Reads the file. Everything that is wrong is told, on standard output too where `json` is wanted.
+///
+/// # Errors
+/// The exit code.
+pub(crate) fn text(args: &FileArgs, json: bool) -> Result<Text, u8> {
     let name = args.file.display().to_string();
     let settings = args
         .settings()
@@ -23,22 +39,30 @@ pub(crate) fn load(args: &FileArgs, json: bool) -> Result<Loaded, u8> {
         let hint = "name a pipeline file that this user can read; `reseed plan FILE` shows what one does";
         wrong(&format!("can't read {name}: {error}"), hint, json)
     })?;
-    build(&name, &text, &settings, json)
+    Ok(Text { name, text, settings })
 }
 
-/// Builds the pipeline that a text describes, as [`load`] does.
-///
-/// # Errors
-/// The exit code.
-pub(crate) fn build(name: &str, text: &str, settings: &BTreeMap<String, String>, json: bool) -> Result<Loaded, u8> {
-    config::load(text, settings).map_err(|found| {
-        if json {
-            out::data(&format!("{}\n", problems::json(name, text, &found)));
-        }
-        let style = if out::has_terminal() { problems::Style::terminal() } else { problems::Style::Plain };
-        out::talk(problems::render(name, text, &found, style).trim_end());
-        exit::WRONG
-    })
+impl Text {
+    /// One that is in no file, and has no variables.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), settings: BTreeMap::new() }
+    }
+
+    /// Builds the pipeline. Everything that is wrong is told, on standard output too where `json` is wanted.
+    ///
+    /// # Errors
+    /// The exit code.
+    pub(crate) fn load(&self, json: bool) -> Result<Loaded, u8> {
+        let Self { name, text, settings } = self;
+        config::load(text, settings).map_err(|found| {
+            if json {
+                out::data(&format!("{}\n", problems::json(name, text, &found)));
+            }
+            let style = if out::has_terminal() { problems::Style::terminal() } else { problems::Style::Plain };
+            out::talk(problems::render(name, text, &found, style).trim_end());
+            exit::WRONG
+        })
+    }
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
