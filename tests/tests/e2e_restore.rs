@@ -143,7 +143,7 @@ async fn of_two_puts_at_once_one_wins_and_the_other_says_so() {
     let Some(mut offsite) = Offsite::on(Storage::Btrfs, Spread::One).await else { return };
     offsite.scene.write_on();
     let file = offsite.scene.put_pipeline(&repository_in_directory(offsite.root.path())).unwrap();
-    let slow = "[[stage]]\nuse = \"throttle\"\nrate = \"1MiB/s\"\n\n[[stage]]\nuse = \"s3-put\"";
+    let slow = "[[stage]]\nuse = \"throttle\"\nrate = \"8MiB/s\"\n\n[[stage]]\nuse = \"s3-put\"";
     let file = file.replace("[[stage]]\nuse = \"s3-put\"", slow);
     let (one, two) = tokio::join!(run(&file), run(&file));
     let ended = [one, two];
