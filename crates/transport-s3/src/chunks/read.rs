@@ -35,7 +35,8 @@ pub fn read(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> BoxStream
     })
 }
 
-/// The objects of a stream that are not what was stored, every one of them read.
+/// The objects of a stream that are not what was stored, every one of them read; with a reader of its format
+/// also what is wrong with the stream itself, named by the chunk that holds the place.
 ///
 /// # Errors
 /// When the store can't be asked: that says nothing about the stream.
