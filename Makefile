@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test lint docs bench pg-versions seaweedfs install
+.PHONY: help demo build test lint alone deny docs bench pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,19 @@ lint: ## formatting, clippy, documentation: all without a warning
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+alone: ## each crate by itself, without its default features
+	@scripts/install build
+	@set -e; for manifest in crates/*/Cargo.toml examples/*/Cargo.toml; do \
+	  crate=$$(sed -n 's/^name = "\(.*\)"$$/\1/p' "$$manifest" | head -n 1); \
+	  echo "cargo check -p $$crate --no-default-features"; \
+	  cargo check --quiet --no-default-features -p "$$crate"; \
+	done
+
+deny: ## licences, sources and banned crates among the dependencies (deny.toml)
+	@scripts/install build
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check licenses bans sources
 
 docs: ## the reference and the schema, written anew from the code
 	@scripts/install build
