@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test test-faults test-s3-ceph lint alone docs bench pg-versions seaweedfs install
+.PHONY: help demo build test test-faults test-s3-ceph lint alone deny docs bench pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,6 +58,11 @@ alone: ## each crate by itself and without its default features
 	@for crate in $$(sed -n 's/^name = "\(reseed-[a-z0-9-]*\)"/\1/p' crates/*/Cargo.toml); do \
 	  echo "$$crate"; cargo clippy --quiet -p "$$crate" --all-targets --no-default-features -- -D warnings || exit 1; \
 	done
+
+deny: ## licences, sources and banned crates among the dependencies (deny.toml)
+	@scripts/install build
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check licenses bans sources
 
 docs: ## the reference and the schema, written anew from the code
 	@scripts/install build

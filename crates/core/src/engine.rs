@@ -218,8 +218,15 @@ impl Engine {
         }
         if let Some(error) = error {
             report.refused = error.class() == crate::Class::Refused;
-            report.cancelled = error.class() == crate::Class::Cancelled;
-            report.error = Some(error.chain());
+            let stays = branches::committed(run);
+            report.cancelled = error.class() == crate::Class::Cancelled && stays.is_empty();
+            report.error = Some(match error.class() {
+                // "Cancelled" alone says that everything was taken back.
+                crate::Class::Cancelled if !stays.is_empty() => {
+                    format!("{}; done before that, and stays: {}", error.chain(), stays.join(", "))
+                }
+                _ => error.chain(),
+            });
             report.hint = error.hint_text().map(str::to_owned);
         }
         report.by_hand.extend(run.undo.armed().iter().map(|held| held.undo.by_hand()));

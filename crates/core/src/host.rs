@@ -57,6 +57,10 @@ pub trait Host: Debug + Send + Sync {
     /// Whether this is the machine that the engine runs on, reached without a wire.
     fn is_local(&self) -> bool;
 
+    /// Makes what the first command needs, where that takes time, such as a connection. Called ahead,
+    /// while others are still asked. What goes wrong is not told here: the first command meets it too.
+    async fn make_ready(&self) {}
+
     /// Starts a job.
     ///
     /// # Errors

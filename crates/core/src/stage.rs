@@ -41,8 +41,8 @@ pub struct Branch {
 
 /// One step of a pipeline.
 ///
-/// The order of calls is `flow` and `claims` (pure, before anything), then `survey` of every stage,
-/// then `check` of every stage, then `run` of every stage. Only `run` may change anything.
+/// The order of calls is `flow` and `claims` (pure, before anything), then `scout` and `survey` of every
+/// stage, then `check` of every stage, then `run` of every stage. Only `run` may change anything.
 #[async_trait]
 pub trait Stage: Debug + Send + Sync {
     /// The stage's name as in a pipeline file.
@@ -80,6 +80,12 @@ pub trait Stage: Debug + Send + Sync {
     fn branches(&self) -> &[Branch] {
         &[]
     }
+
+    /// Asks ahead, read-only, what takes time and depends on no other stage, and keeps the answers for
+    /// this stage's own survey: on the board, or in itself. All stages scout side by side, while those in
+    /// front of them are surveyed; a stage is surveyed when it has scouted. What can't be found out here
+    /// is not told: the survey asks again, and so it does where nobody scouted.
+    async fn scout(&self, _cx: &CheckCx) {}
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
     /// notes what a person should see in a plan.

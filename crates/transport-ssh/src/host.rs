@@ -75,6 +75,13 @@ impl Host for SshHost {
         false
     }
 
+    async fn make_ready(&self) {
+        if let Ok(link) = self.far.link().await {
+            // The first command meets what went wrong.
+            let _ = self.login(&link).await;
+        }
+    }
+
     async fn spawn(&self, job: &Job) -> Result<Process> {
         self.far.departing.gone().await?;
         let link = self.far.link().await?;

@@ -163,6 +163,11 @@ impl Forked {
     }
 }
 
+/// Names of the branches that have committed: what they did stays, whatever becomes of the run.
+pub(super) fn committed(run: &Run) -> Vec<String> {
+    run.forked().iter().filter(|branch| branch.has_committed()).map(|branch| branch.name().to_owned()).collect()
+}
+
 /// Why a branch is stuck, if one is: a run is not done where a person has to put something right.
 pub(super) fn stuck(run: &Run) -> Option<String> {
     let report = run.report.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::Forked;
 use crate::event::Event;
 use crate::guard::Grant;
@@ -49,7 +51,8 @@ impl Seat {
 pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
     let seats = seats(run);
     let mut found = Found::new();
-    let done = match survey_all(run, &seats, &mut found).await {
+    let mut scouts = scouts(&seats);
+    let done = match survey_all(run, &seats, &mut scouts, &mut found).await {
         Ok(()) => check_all(run, &seats, &mut found).await,
         cancelled => cancelled,
     };
@@ -88,10 +91,32 @@ fn seats(run: &Arc<Run>) -> Vec<Seat> {
     seats
 }
 
-/// Fails only when it is cancelled.
-async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
-    for (at, seat) in seats.iter().enumerate() {
-        let surveyed = unless_cancelled(run, seat.stage().survey(&seat.cx())).await;
+/// Makes every machine ready and sends every stage's scout, side by side: one scout for each seat.
+fn scouts(seats: &[Seat]) -> Vec<AbortOnDropHandle<()>> {
+    let mut called = Vec::new();
+    for host in seats.iter().filter_map(|seat| seat.stage().host()) {
+        if !called.iter().any(|name| name == host.name()) {
+            called.push(host.name().to_owned());
+            // It is left to itself: the first command on that machine waits for it.
+            drop(tokio::spawn(async move { host.make_ready().await }));
+        }
+    }
+    let scout = |seat: &Seat| {
+        let (stage, cx) = (Arc::clone(seat.stage()), seat.cx());
+        AbortOnDropHandle::new(tokio::spawn(async move { stage.scout(&cx).await }))
+    };
+    seats.iter().map(scout).collect()
+}
+
+/// Surveys in order, each when its scout is back. Fails only when it is cancelled.
+async fn survey_all(run: &Run, seats: &[Seat], scouts: &mut [AbortOnDropHandle<()>], found: &mut Found) -> Result<()> {
+    for ((at, seat), scout) in seats.iter().enumerate().zip(scouts) {
+        let survey = async {
+            // Whatever became of the scout, the survey finds out itself what is not known.
+            let _ = scout.await;
+            seat.stage().survey(&seat.cx()).await
+        };
+        let surveyed = unless_cancelled(run, survey).await;
         note(surveyed, at, seat, found)?;
     }
     Ok(())

@@ -277,3 +277,46 @@ async fn the_last_event_carries_the_report() {
     engine(&[Act::Work], &Log::default()).observe(flag.clone()).run().await;
     assert!(flag.0.load(Ordering::SeqCst));
 }
+
+/// Its scout waits for that of another one; its survey needs what its scout found.
+#[derive(Debug)]
+struct Scouting {
+    meets: Arc<tokio::sync::Barrier>,
+    log: Log,
+}
+
+#[async_trait]
+impl Stage for Scouting {
+    fn name(&self) -> &str {
+        "scouting"
+    }
+
+    fn flow(&self, _input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(Kind::Standby)
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.meets.wait().await;
+        cx.board().put(Known);
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        let known = cx.board().need::<Known>(|| Error::refused("the scout is not back"));
+        self.log.lock().unwrap().push("surveyed".to_owned());
+        known.map(drop)
+    }
+
+    async fn run(&self, input: Item, _cx: &StageCx) -> Result<Item> {
+        Ok(input.with(Payload::Standby))
+    }
+}
+
+#[tokio::test]
+async fn all_scouts_go_side_by_side_and_each_is_back_before_its_stage_is_surveyed() {
+    let (log, meets) = (Log::default(), Arc::new(tokio::sync::Barrier::new(2)));
+    let scouting = || Arc::new(Scouting { meets: meets.clone(), log: log.clone() }) as Arc<dyn Stage>;
+    let engine = Engine::new(Pipeline::new("test", vec![scouting(), scouting()]));
+    let checked = tokio::time::timeout(Duration::from_secs(20), engine.check()).await;
+    checked.expect("the scouts wait for each other").unwrap();
+    assert_eq!(said(&log), ["surveyed", "surveyed"]);
+}

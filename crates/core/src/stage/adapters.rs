@@ -18,6 +18,8 @@ pub trait Source: Debug + Send + Sync {
     fn name(&self) -> &str;
     /// The storage's format.
     fn format(&self) -> Format;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -61,6 +63,10 @@ impl<S: Source> Stage for SourceStage<S> {
         let wanted = Kind::Snapshot(self.0.format());
         let gives = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
         if *input == wanted { Ok(gives) } else { Err(Mismatch::new(format!("a {wanted}"), input, gives)) }
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -161,6 +167,8 @@ impl<F: Filter> Stage for FilterStage<F> {
 pub trait Transport: Debug + Send + Sync {
     /// The stage's name.
     fn name(&self) -> &str;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -210,6 +218,10 @@ impl<T: Transport> Stage for TransportStage<T> {
         true
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         self.0.survey(cx).await
     }
@@ -246,6 +258,8 @@ pub trait Sink: Debug + Send + Sync {
     fn claims(&self) -> Vec<Claim> {
         vec![]
     }
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -349,6 +363,10 @@ impl<S: Sink> Stage for SinkStage<S> {
 
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(self.0.host())
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {

@@ -112,9 +112,8 @@ impl Stage for Switch {
         let places = cx.board().get::<Places>().ok_or_else(|| Error::failed("nothing tells where the copy goes"))?;
         let copy = volume.locate(&source.layout.data_directory);
         let copy = copy.ok_or_else(|| Error::failed("the data directory is not in what was received"))?;
-        mark(server, &copy, cx.run_id()).await?;
-        still_a_standby(&standby, cx).await?;
-        same_timeline(&source, cx).await?;
+        let marked = mark(server, &copy, cx.run_id());
+        tokio::try_join!(marked, still_a_standby(&standby, cx), same_timeline(&source, cx))?;
         if !stop(server, &standby, StopMode::Fast, self.timeout, cx).await? {
             cx.note(format!("no server runs in {}", standby.data_directory));
         }

@@ -34,7 +34,7 @@ pub(super) enum Means {
 }
 
 /// What a machine has.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     /// What its reseed says of its wire protocol.
     reseed: Option<String>,
