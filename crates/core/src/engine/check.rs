@@ -51,8 +51,7 @@ impl Seat {
 pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
     let seats = seats(run);
     let mut found = Found::new();
-    let mut scouts = scouts(&seats);
-    let done = match survey_all(run, &seats, &mut scouts, &mut found).await {
+    let done = match survey_all(run, &seats, &mut found).await {
         Ok(()) => check_all(run, &seats, &mut found).await,
         cancelled => cancelled,
     };
@@ -109,8 +108,8 @@ fn scouts(seats: &[Seat]) -> Vec<AbortOnDropHandle<()>> {
 }
 
 /// Surveys in order, each when its scout is back. Fails only when it is cancelled.
-async fn survey_all(run: &Run, seats: &[Seat], scouts: &mut [AbortOnDropHandle<()>], found: &mut Found) -> Result<()> {
-    for ((at, seat), scout) in seats.iter().enumerate().zip(scouts) {
+async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
+    for ((at, seat), scout) in seats.iter().enumerate().zip(scouts(seats)) {
         let survey = async {
             // Whatever became of the scout, the survey finds out itself what is not known.
             let _ = scout.await;
