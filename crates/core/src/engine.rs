@@ -36,11 +36,14 @@ pub struct Options {
     pub grace: Duration,
     /// How often progress is told.
     pub tick: Duration,
+    /// Whether everything is taken back although all went well: then it is shown that it can be done, and
+    /// nothing of it stays.
+    pub rehearsal: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200) }
+        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200), rehearsal: false }
     }
 }
 
@@ -118,6 +121,13 @@ impl Engine {
             Ok(_) => self.check_and_run(&run).await,
             Err(error) => Err(error.into_refusal()),
         };
+        if result.is_ok() && self.options.rehearsal {
+            let outcome = match unwind::unwind(&run).await {
+                Outcome::Undone => Outcome::Done,
+                outcome => outcome,
+            };
+            return self.finish(&run, outcome, None, begun.elapsed());
+        }
         let (outcome, error) = match result.and_then(|()| commit::commit(&run)) {
             Ok(committed) => {
                 commit::finish(committed, &run).await;

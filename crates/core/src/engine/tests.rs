@@ -145,6 +145,21 @@ async fn a_run_that_ends_well_commits_and_then_does_its_chores() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_that_ends_well_is_taken_back_and_done() {
+    let rehearse = async |acts: &[Act]| {
+        let log = Log::default();
+        let options = Options { rehearsal: true, ..Options::default() };
+        let report = engine(acts, &log).options(options).run().await;
+        (report.outcome, report.error, said(&log))
+    };
+    let (outcome, error, said) = rehearse(&[Act::Work, Act::Work]).await;
+    assert_eq!((outcome, error), (Outcome::Done, None));
+    assert_eq!(said, ["run a", "run b", "undo b", "undo a"], "and no chore is done");
+    let (outcome, error, _) = rehearse(&[Act::Work, Act::Fail]).await;
+    assert!(outcome == Outcome::Undone && error.is_some());
+}
+
+#[tokio::test]
 async fn a_failure_or_a_panic_undoes_the_last_act_first() {
     for act in [Act::Fail, Act::Panic] {
         let log = Log::default();
