@@ -153,6 +153,9 @@ impl Stage for Put {
         if signed {
             cx.note("with a signed manifest");
         }
+        if let Some(weakness) = self.store.weakness() {
+            cx.warn(format!("{}: {weakness}", self.store.url()));
+        }
         probe(self.store.as_ref()).await
     }
 

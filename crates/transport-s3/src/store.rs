@@ -2,6 +2,7 @@
 
 mod counted;
 mod file;
+mod leased;
 mod probe;
 #[cfg(feature = "s3")]
 mod s3;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use counted::Counted;
 pub use file::FileStore;
+pub use leased::Leased;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
@@ -125,6 +127,11 @@ pub struct Object {
 pub trait Store: Debug + Send + Sync {
     /// The address, for people; no secret is in it.
     fn url(&self) -> String;
+
+    /// What of the contract it holds less strictly than others, in words.
+    fn weakness(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Judges, read-only, whether the store can do what its settings ask of it beyond keeping objects.
     ///
