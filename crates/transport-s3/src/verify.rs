@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reseed_core::Result;
+use reseed_core::{Result, registry};
 
 use crate::chain::{Broken, Chain};
 use crate::chunks::{Reading, examine};
@@ -19,7 +19,8 @@ const AHEAD: usize = 4;
 pub enum Depth {
     /// Every object is there and has its size.
     Shallow,
-    /// Every object is read back, hashed, decrypted and decompressed.
+    /// Every object is read back, hashed, decrypted and decompressed, and each stream is read as its storage's
+    /// own, where that has a reader: [`registry::reader`].
     Deep,
 }
 
@@ -80,8 +81,12 @@ pub async fn verify_with(
 async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth, how: &Reading) -> Result<Vec<Broken>> {
     let mut broken = vec![];
     if depth == Depth::Deep {
-        for stream in &manifest.stored() {
-            broken.extend(examine(store, stream, how).await?);
+        for stream in &manifest.streams {
+            let reader = registry::reader(&manifest.storage);
+            broken.extend(examine(store, stream, how, reader).await?);
+        }
+        for file in &manifest.files {
+            broken.extend(examine(store, &file.as_stream(), how, None).await?);
         }
         return Ok(broken);
     }

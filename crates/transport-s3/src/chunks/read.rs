@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reseed_core::reader::{Damage, StreamReader};
 use reseed_core::stream::{BoxStream, ByteStream};
 use reseed_core::{Error, Result};
 use sha2::Digest;
@@ -34,24 +35,55 @@ pub fn read(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> BoxStream
     })
 }
 
-/// The objects of a stream that are not what was stored, every one of them read.
+/// The objects of a stream that are not what was stored, every one of them read; with a reader of its format
+/// also what is wrong with the stream itself, named by the chunk that holds the place.
 ///
 /// # Errors
 /// When the store can't be asked: that says nothing about the stream.
-pub(crate) async fn examine(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> Result<Vec<Broken>> {
+pub(crate) async fn examine(
+    store: &Arc<dyn Store>,
+    stream: &Stream,
+    how: &Reading,
+    mut reader: Option<Box<dyn StreamReader>>,
+) -> Result<Vec<Broken>> {
     let (mut fetching, mut hash) = (Fetching::new(store, stream, how), sha2::Sha256::new());
     let mut broken = vec![];
-    while let Some(fetched) = fetching.next().await? {
-        match fetched {
-            Ok(plain) => hash.update(&plain),
-            Err(found) => broken.push(found),
+    for chunk in &stream.chunks {
+        match fetching.next().await? {
+            Some(Ok(plain)) => {
+                hash.update(&plain);
+                // What follows a chunk that is not right can't be read, nor what follows damage.
+                let pushed = reader.as_mut().filter(|_| broken.is_empty()).map(|reader| reader.push(&plain));
+                broken.extend(pushed.and_then(Result::err).map(|damage| unsound(&chunk.object, &damage)));
+            }
+            Some(Err(found)) => broken.push(found),
+            None => break,
         }
     }
-    if broken.is_empty() && Sha256(hash.finalize().into()) != stream.sha256 {
-        let object = stream.chunks.first().map(|chunk| chunk.object.clone()).unwrap_or_default();
-        broken.push(Broken { object, why: "its chunks together are not the stream that was stored".to_owned() });
+    if broken.is_empty() {
+        let object = stream.chunks.last().map(|chunk| chunk.object.clone()).unwrap_or_default();
+        if Sha256(hash.finalize().into()) != stream.sha256 {
+            broken.push(Broken { object, why: "its chunks together are not the stream that was stored".to_owned() });
+        } else if let Some(Err(why)) = reader.map(|mut reader| ends(reader.as_mut(), stream)) {
+            broken.push(Broken { object, why });
+        }
     }
     Ok(broken)
+}
+
+fn unsound(object: &str, damage: &Damage) -> Broken {
+    Broken { object: object.to_owned(), why: format!("its stream is not sound: {damage}") }
+}
+
+/// That a stream comes to its own end, and goes from and to the snapshots that the manifest says.
+fn ends(reader: &mut dyn StreamReader, stream: &Stream) -> Result<(), String> {
+    reader.finish().map_err(|damage| format!("its stream is not whole: {damage}"))?;
+    let seen = reader.seen();
+    let differs = |seen: Option<String>, said: Option<&String>| seen.is_some() && seen.as_ref() != said;
+    match differs(seen.to_guid, Some(&stream.guid)) || differs(seen.from_guid, stream.from_guid.as_ref()) {
+        true => Err("its stream is between other snapshots than the manifest says".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Chunks in order, some of them fetched ahead.

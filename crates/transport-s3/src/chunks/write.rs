@@ -157,9 +157,8 @@ async fn keep(to: Keeping, place: (usize, usize), plain: Bytes, how: Writing) ->
     let (chunk, bytes) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
     let Some(bytes) = bytes else { return Ok((chunk, false)) };
     let key = Key::new(&*chunk.object)?;
-    if !to.store.put_new(&key, bytes, chunk.sha256).await? {
-        is_mine(to.store.as_ref(), &key, chunk.sha256).await?;
-    }
+    // Whatever has this name is this, or was altered: it need not be the first of its name.
+    to.store.put(&key, bytes, chunk.sha256).await?;
     Ok((chunk, true))
 }
 
@@ -196,17 +195,6 @@ fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>> {
     encoder.set_pledged_src_size(Some(plain.len() as u64))?;
     std::io::Write::write_all(&mut encoder, plain)?;
     Ok(encoder.finish()?)
-}
-
-/// An object of a chunk's name is there: stored by an earlier try whose answer was lost, or altered.
-async fn is_mine(store: &dyn Store, key: &Key, sha256: Sha256) -> Result<()> {
-    match store.get(key).await? {
-        Some(bytes) if Sha256::of(&bytes) == sha256 => Ok(()),
-        _ => {
-            let error = Error::failed(format!("{key} in {} is not what its name says", store.url()));
-            Err(error.hint("delete that object and run it again"))
-        }
-    }
 }
 
 /// Chunks that are on their way. To drop it is to give them up.
