@@ -99,7 +99,7 @@ fn place(settings: &S3Settings, shared: &SdkConfig) -> Place {
 
 /// That there are credentials is found out here, where it can be said what is missing.
 async fn find_credentials(shared: &SdkConfig, place: &Place) -> Result<()> {
-    let doing = "can't log in";
+    let doing = "can't begin";
     let Some(provider) = shared.credentials_provider() else {
         return Err(Fault::NoCredentials("nothing gives any".to_owned()).told(place, doing));
     };
