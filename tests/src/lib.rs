@@ -18,7 +18,7 @@ use reseed_transport_ssh as _;
 
 use std::path::PathBuf;
 
-use reseed_lab::{Major, Storage, is_root, missing_parts};
+use reseed_lab::{Major, Seaweed, Storage, is_root, missing_parts};
 
 /// Whether this machine has all parts. Where it has not, the test says `skipped: why` and returns;
 /// in CI, where nothing may be skipped, it fails.
@@ -48,6 +48,11 @@ pub fn version(number: u32) -> Option<Major> {
             None
         }
     }
+}
+
+/// Whether there is an S3 server for tests; where there is none, as [`ready`].
+pub fn has_s3_server() -> bool {
+    Seaweed::missing().is_none() || skip("needs SeaweedFS: make seaweedfs")
 }
 
 fn skip(why: &str) -> bool {

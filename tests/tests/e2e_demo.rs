@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use reseed_lab::{Storage, Tool, User};
-use reseed_tests::{binary, ready_for};
+use reseed_tests::{binary, has_s3_server, ready_for};
 use tempfile::TempDir;
 
 /// A place for the files of a demo that other tests do not share. Servers run as another user: it may write there.
@@ -91,6 +91,37 @@ fn cleans_up_when_killed(storage: Storage, backend: &str) {
     }
 }
 
+/// By way of a repository: put and got twice, and once more with the primary stopped.
+fn goes_through_a_repository(storage: Storage, backend: &str, via: &str) {
+    if !ready_for(storage) || (via == "s3" && !has_s3_server()) {
+        return;
+    }
+    let home = home();
+    let directory = home.path().to_string_lossy().into_owned();
+    let before = leftovers(&home);
+    let demo = Tool::new(binary()).args(["demo", "--backend", backend, "--via", via, "--json", "--size", "64M"]);
+    let output = demo.env("TMPDIR", directory).output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["backend"], &told["via"]), (&backend.into(), &via.into()));
+    let runs = [("/puts/0", true), ("/seed", true), ("/puts/1", false), ("/reset", false), ("/puts/2", false)];
+    for (run, full) in runs.into_iter().chain([("/alone/seed", true)]) {
+        let run = told.pointer(run).unwrap();
+        assert_eq!((&run["outcome"], &run["full"]), (&"done".into(), &full.into()), "{told}");
+    }
+    // What was put is what was got, and an increment is less than the whole.
+    assert_eq!(told["puts"][0]["to_guid"], told["seed"]["to_guid"]);
+    assert_eq!(told["puts"][1]["to_guid"], told["reset"]["to_guid"]);
+    assert_eq!(told["puts"][2]["to_guid"], told["alone"]["seed"]["to_guid"]);
+    assert!(told["puts"][1]["stream_bytes"].as_u64() < told["puts"][0]["stream_bytes"].as_u64(), "{told}");
+    assert!(told["rows_primary"].as_u64().is_some_and(|rows| rows > 0));
+    assert_eq!((&told["rows_primary"], &told["streaming"]), (&told["rows_standby"], &true.into()), "{told}");
+    assert_eq!((&told["alone"]["rows"], &told["alone"]["serving"]), (&told["rows_primary"], &true.into()), "{told}");
+    assert_eq!(told["alone"]["seed"]["streaming"], false, "{told}");
+    assert_eq!(leftovers(&home), before);
+}
+
 macro_rules! demos {
     ($($module:ident: $storage:expr, $backend:expr;)*) => {$(
         mod $module {
@@ -118,6 +149,35 @@ demos! {
     zfs: Storage::Zfs, "zfs";
     btrfs: Storage::Btrfs, "btrfs";
     basebackup: Storage::Directories, "basebackup";
+}
+
+#[test]
+fn zfs_through_a_bucket() {
+    goes_through_a_repository(Storage::Zfs, "zfs", "s3");
+}
+
+#[test]
+fn zfs_through_a_directory() {
+    goes_through_a_repository(Storage::Zfs, "zfs", "file");
+}
+
+#[test]
+fn btrfs_through_a_bucket() {
+    goes_through_a_repository(Storage::Btrfs, "btrfs", "s3");
+}
+
+#[test]
+fn btrfs_through_a_directory() {
+    goes_through_a_repository(Storage::Btrfs, "btrfs", "file");
+}
+
+#[test]
+fn a_base_backup_goes_through_no_repository_and_the_demo_says_so() {
+    let demo = Tool::new(binary()).args(["demo", "--backend", "basebackup", "--via", "s3", "--json"]);
+    let output = demo.output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{talk}");
+    assert!(talk.contains("only snapshots") && talk.contains("hint: take --backend zfs"), "{talk}");
 }
 
 #[test]

@@ -237,7 +237,9 @@ async fn what_is_put_into_a_bucket_can_be_got() {
     let second = staged.put().await;
     assert_eq!((full.full, second.full), (true, false));
     let whole = staged.get("one").await;
+    assert_eq!((whole.full, whole.from_guid), (true, None), "the whole chain, and not its last increment alone");
     assert_eq!((whole.to_guid, whole.stream_bytes), (second.to_guid, full.stream_bytes + second.stream_bytes));
+    assert_eq!(whole.wire_bytes, full.wire_bytes + second.wire_bytes, "what was stored is what was fetched");
     let third = staged.put().await;
     assert_eq!(staged.get("one").await.to_guid, third.to_guid);
 }

@@ -51,8 +51,10 @@ pub enum Command {
     /// Everything is real (ZFS or btrfs, SSH on loopback, PostgreSQL), lies in files of its own and is removed
     /// at the end, also after Ctrl-C. Needs root, but for the backend `basebackup`.
     Demo(crate::demo::DemoArgs),
-    /// Look into a staged repository: what it holds, and whether it can be restored. Changes nothing.
+    /// Look into a staged repository: what it holds, whether it can be restored, what is not kept any more.
     Staged(crate::staged::StagedArgs),
+    /// Look into a send stream: what it sends, whether it is sound and whether it is whole.
+    Stream(crate::stream::StreamArgs),
     /// List the stages that a pipeline can be made of, or explain one of them.
     Stages(StagesArgs),
     /// Print the JSON Schema of pipeline files, for editors.

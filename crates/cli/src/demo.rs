@@ -2,10 +2,11 @@
 
 mod play;
 mod size;
+mod staged;
 mod tell;
 
 use clap::ValueEnum;
-use reseed_lab::{LabError, Part, Storage, is_root, missing_parts};
+use reseed_lab::{LabError, Part, Seaweed, Storage, is_root, missing_parts};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::on_runtime;
@@ -20,6 +21,10 @@ pub struct DemoArgs {
     /// The storage to show: by default the best that this machine has.
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
+    /// The way from primary to standby: straight, or through a repository from which at last a standby is
+    /// seeded with the primary stopped.
+    #[arg(long, value_enum, default_value_t)]
+    pub via: Via,
     /// Print one JSON object on standard output; what is meant for people goes to standard error.
     #[arg(long)]
     pub json: bool,
@@ -45,14 +50,42 @@ pub enum Backend {
     Basebackup,
 }
 
+/// The way from primary to standby.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// Straight, over SSH where the storage needs it.
+    #[default]
+    Direct,
+    /// Put into a bucket of an S3 server (SeaweedFS), and got from there.
+    S3,
+    /// Put into a directory, and got from there.
+    File,
+}
+
+impl Via {
+    /// How the repository is called, where there is one.
+    fn repository(self) -> Option<&'static str> {
+        match self {
+            Self::Direct => None,
+            Self::S3 => Some("s3"),
+            Self::File => Some("file"),
+        }
+    }
+}
+
 impl Backend {
     /// The storage that is shown, and why it is this one. ZFS comes first, since it snapshots several
-    /// datasets in one act; the base backup comes last, since a full one reads everything.
-    fn storage(self) -> (Storage, String) {
+    /// datasets in one act; the base backup comes last, since a full one reads everything, and is no
+    /// choice where snapshots are put into a repository.
+    fn storage(self, via: Via) -> (Storage, String) {
         match self {
             Self::Zfs => (Storage::Zfs, "asked for".to_owned()),
             Self::Btrfs => (Storage::Btrfs, "asked for".to_owned()),
             Self::Basebackup => (Storage::Directories, "asked for".to_owned()),
+            Self::Auto if via != Via::Direct => match best(missing_parts) {
+                (Storage::Directories, lacking) => (Storage::Zfs, lacking),
+                found => found,
+            },
             Self::Auto if !is_root() => (Storage::Directories, "the best without root".to_owned()),
             Self::Auto => best(missing_parts),
         }
@@ -92,8 +125,8 @@ struct Cancel {
 /// Plays the demo and gives the exit code. Whatever happens, what it made is removed at the end,
 /// unless it is to be kept: first what the run itself takes back, then servers and pools.
 pub fn run(args: &DemoArgs) -> u8 {
-    let (storage, why) = args.backend.storage();
-    if let Some(code) = refuse(storage) {
+    let (storage, why) = args.backend.storage(args.via);
+    if let Some(code) = refuse(storage, args.via) {
         return code;
     }
     out::talk(&format!("backend {}: {why}", backend_name(storage)));
@@ -116,23 +149,39 @@ pub fn run(args: &DemoArgs) -> u8 {
     })
 }
 
-fn refuse(storage: Storage) -> Option<u8> {
-    let missing = missing_parts(storage);
-    if !missing.is_empty() {
-        let packages: Vec<_> = missing.iter().map(|part| part.package).collect();
-        let names: Vec<_> = missing.iter().map(|part| part.what).collect();
-        let hint = format!("`make demo` installs what it needs; by hand: apt-get install {}", packages.join(" "));
-        out::error(&format!("missing on this machine: {}", names.join(", ")), Some(&hint));
+fn refuse(storage: Storage, via: Via) -> Option<u8> {
+    if storage == Storage::Directories && via != Via::Direct {
+        out::error(
+            "a base backup goes from server to server: the demo puts only snapshots into a repository",
+            Some("take --backend zfs or --backend btrfs, or leave --via out"),
+        );
+        return Some(exit::WRONG);
+    }
+    if let Some((what, hint)) = lacking(&missing_parts(storage), via) {
+        out::error(&format!("missing on this machine: {what}"), Some(&hint));
         return Some(exit::REFUSED);
     }
     if storage != Storage::Directories && !is_root() {
-        out::error(
-            "pools and servers of other users are root's business",
-            Some("sudo reseed demo, or without root: reseed demo --backend basebackup"),
-        );
+        let hint = match via {
+            Via::Direct => "sudo reseed demo, or without root: reseed demo --backend basebackup",
+            Via::S3 | Via::File => "run it with sudo",
+        };
+        out::error("pools and servers of other users are root's business", Some(hint));
         return Some(exit::REFUSED);
     }
     None
+}
+
+/// What this machine lacks for a demo, and how to get it.
+fn lacking(missing: &[Part], via: Via) -> Option<(String, String)> {
+    let server = (via == Via::S3).then(Seaweed::missing).flatten();
+    let names: Vec<_> = missing.iter().chain(&server).map(|part| part.what).collect();
+    let packages: Vec<_> = missing.iter().map(|part| part.package).collect();
+    let mut by_hand = vec![];
+    by_hand.extend((!packages.is_empty()).then(|| format!("apt-get install {}", packages.join(" "))));
+    by_hand.extend(server.is_some().then(|| "make seaweedfs".to_owned()));
+    let hint = format!("`make demo` installs what it needs; by hand: {}", by_hand.join("; "));
+    (!names.is_empty()).then(|| (names.join(", "), hint))
 }
 
 async fn listen(mut signals: Signals, cancel: Cancel) {

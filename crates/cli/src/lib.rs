@@ -22,6 +22,7 @@ pub mod problems;
 pub mod reference;
 mod signals;
 pub mod staged;
+pub mod stream;
 
 use std::ffi::OsString;
 
@@ -57,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Status(args) => commands::status::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Staged(args) => staged::run(&args),
+        Command::Stream(args) => stream::run(&args),
         Command::Stages(args) => commands::stages::run(&args),
         Command::Schema => commands::schema::run(),
         Command::Completions(args) => commands::completions::run(&args),

@@ -1,6 +1,7 @@
 //! `reseed staged`: what a staged repository holds, and whether it can be restored.
 
 mod list;
+mod prune;
 mod show;
 mod verify;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reseed_core::Error;
+use reseed_core::config::Period;
 use reseed_transport_s3::chain::{Chain, trusted_chains};
 use reseed_transport_s3::format::{Chunk, Manifest};
 use reseed_transport_s3::open;
@@ -38,6 +40,12 @@ pub enum StagedCommand {
     ///
     /// Each object at fault is named, and the newest manifest that can still be restored.
     Verify(VerifyArgs),
+    /// Show what is not kept any more, and remove it with `--apply`, in two steps.
+    ///
+    /// The first call with `--apply` marks what is to go, a later one removes what was marked for the grace
+    /// time, so that no get or put under way loses what it needs. Never goes: what a kept state needs, what
+    /// is being put, what can't be read, and what reseed did not write. The newest state always stays.
+    Prune(PruneArgs),
 }
 
 /// Which repository, and how the answer is given.
@@ -92,21 +100,59 @@ pub struct VerifyArgs {
     pub chain: Option<String>,
 }
 
+/// Arguments of `staged prune`. At least one of what is kept must be given.
+#[derive(Debug, clap::Args)]
+pub struct PruneArgs {
+    /// The repository.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// Keep so many of the newest states of each dataset.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub last: u32,
+    /// Keep the newest of each day, for so many days that have one (UTC).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub daily: u32,
+    /// Keep the newest of each week, for so many weeks that have one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub weekly: u32,
+    /// Keep the newest of each month, for so many months that have one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub monthly: u32,
+    /// How long something stays after it was marked: longer than any get, and than any put, may take.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = period)]
+    pub grace: Period,
+    /// Mark and remove. Without it nothing is changed.
+    #[arg(long)]
+    pub apply: bool,
+}
+
+fn period(text: &str) -> Result<Period, String> {
+    serde_json::from_value(text.into()).map_err(|error: serde_json::Error| error.to_string())
+}
+
 pub(crate) fn run(args: &StagedArgs) -> u8 {
     match &args.command {
-        StagedCommand::List(args) => with(&args.repository, |_, chains| async move { Ok(list::list(&chains, args)) }),
-        StagedCommand::Show(args) => with(&args.repository, |_, chains| async move { Ok(show::show(&chains, args)) }),
+        StagedCommand::List(args) => with_chains(&args.repository, async |_, chains| Ok(list::list(&chains, args))),
+        StagedCommand::Show(args) => with_chains(&args.repository, async |_, chains| Ok(show::show(&chains, args))),
+        StagedCommand::Prune(args) => {
+            with(&args.repository, async |store, trust| prune::prune(&store, &trust, args).await)
+        }
         StagedCommand::Verify(args) => {
-            with(&args.repository, |store, chains| async move { verify::verify(&store, &chains, args).await })
+            with_chains(&args.repository, async |store, chains| verify::verify(&store, &chains, args).await)
         }
     }
 }
 
 /// Reads the chains of a repository and works with them.
-fn with<W>(args: &RepositoryArgs, work: impl FnOnce(Arc<dyn Store>, Vec<Chain>) -> W) -> u8
-where
-    W: Future<Output = Result<u8, Error>>,
-{
+fn with_chains(args: &RepositoryArgs, work: impl AsyncFnOnce(Arc<dyn Store>, Vec<Chain>) -> Result<u8, Error>) -> u8 {
+    with(args, async |store, trust| {
+        let chains = trusted_chains(store.as_ref(), &trust).await?;
+        work(store, chains).await
+    })
+}
+
+/// Opens a repository and works with it.
+fn with(args: &RepositoryArgs, work: impl AsyncFnOnce(Arc<dyn Store>, Trust) -> Result<u8, Error>) -> u8 {
     let store = match open(&args.url, &|name| std::env::var(name).ok()) {
         Ok(store) => store,
         Err(error) => return tell(&error, exit::WRONG),
@@ -115,13 +161,7 @@ where
         Ok(trust) => trust,
         Err(why) => return tell(&Error::refused(why).hint(OF_TRUSTED), exit::WRONG),
     };
-    on_runtime(async {
-        let done = async {
-            let chains = trusted_chains(store.as_ref(), &trust).await?;
-            work(store, chains).await
-        };
-        done.await.unwrap_or_else(|error| tell(&error, exit::FAILED))
-    })
+    on_runtime(async { work(store, trust).await.unwrap_or_else(|error| tell(&error, exit::FAILED)) })
 }
 
 const OF_TRUSTED: &str = "`openssl pkey -in key -pubout | sed -n 2p` tells the public key";

@@ -16,6 +16,7 @@ pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
 use crate::host::Host;
 use crate::stage::StageCx;
 use crate::stream::BoxStream;
+use crate::undo::Armed;
 use crate::{Error, Format, Kind, Result, StreamKind};
 
 /// What one stage gives to the next, with the facts that travel along.
@@ -186,6 +187,12 @@ pub struct Facts(serde_json::Map<String, serde_json::Value>);
 /// [`Board`](crate::stage::Board) while surveying, for stages that can't ask the source.
 #[derive(Debug, Clone)]
 pub struct StagedFacts(pub Facts);
+
+/// The undos of the snapshots that the streams are of: put on the [`Board`](crate::stage::Board) while
+/// running, by the stage that took them. A stage that keeps the streams disarms them where a later run is to
+/// go on with this one's.
+#[derive(Debug, Clone)]
+pub struct ArmedSnapshots(pub Vec<Armed>);
 
 /// Files of the source that a copy needs and no snapshot holds: put on the
 /// [`Board`](crate::stage::Board) while running, by the stage that knows the source's data for one that

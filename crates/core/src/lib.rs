@@ -17,6 +17,7 @@ pub mod host;
 pub mod item;
 pub mod journal;
 mod kind;
+pub mod reader;
 pub mod registry;
 pub mod report;
 pub mod stage;

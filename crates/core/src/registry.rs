@@ -10,9 +10,11 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::Format;
 use crate::codec::Codec;
 use crate::config::BuildCx;
 use crate::host::Host;
+use crate::reader::StreamReader;
 use crate::stage::Stage;
 use crate::undo::{Chore, Record, StoredChore, StoredUndo, Undo};
 
@@ -89,11 +91,26 @@ pub struct ChorePlugin {
     pub(crate) revive: fn(Value) -> serde_json::Result<Arc<dyn Chore>>,
 }
 
+/// A registered reader of a format's streams.
+pub struct ReaderPlugin {
+    /// The format that it reads, as its storage calls it.
+    pub format: Format,
+    /// Whether these bytes, the first of a stream, look like it: there are [`ENOUGH`] of them, or as many as the
+    /// stream has.
+    pub looks: fn(&[u8]) -> bool,
+    /// Opens a reader for a stream that has not begun.
+    pub open: fn() -> Box<dyn StreamReader>,
+}
+
+/// Bytes from which every format is known.
+pub const ENOUGH: usize = 64;
+
 inventory::collect!(StagePlugin);
 inventory::collect!(ResourcePlugin);
 inventory::collect!(CodecPlugin);
 inventory::collect!(UndoPlugin);
 inventory::collect!(ChorePlugin);
+inventory::collect!(ReaderPlugin);
 
 impl UndoPlugin {
     /// The plugin of an undo's type.
@@ -244,4 +261,15 @@ pub fn codec(spec: &str) -> Option<Arc<dyn Codec>> {
     let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
     let plugin = inventory::iter::<CodecPlugin>.into_iter().find(|plugin| plugin.name == name)?;
     (plugin.parse)(rest)
+}
+
+/// A reader of this format's streams, where the format has one.
+pub fn reader(format: &str) -> Option<Box<dyn StreamReader>> {
+    let plugin = inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| plugin.format.as_str() == format)?;
+    Some((plugin.open)())
+}
+
+/// The format of a stream that begins like this: with at least [`ENOUGH`] bytes, or all that it has.
+pub fn detect(bytes: &[u8]) -> Option<&'static ReaderPlugin> {
+    inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| !bytes.is_empty() && (plugin.looks)(bytes))
 }

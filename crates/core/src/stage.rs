@@ -107,6 +107,15 @@ pub trait Stage: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Snapshots of these datasets whose streams an earlier run began to keep and did not end, if this
+    /// stage is one that could go on with them and the run wants it to. Read-only, asked while surveying.
+    ///
+    /// # Errors
+    /// When what was kept can't be looked at.
+    async fn unfinished(&self, _datasets: &[&str], _cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
+        Ok(None)
+    }
+
     /// Does the work. Whatever it leaves behind is armed in `cx` first. A stage that gives streams
     /// gives lazy ones and returns at once; the sink drives them.
     ///

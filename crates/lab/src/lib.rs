@@ -40,7 +40,7 @@ pub use recipe::{Recipe, Seat, Switch};
 pub use seaweed::Seaweed;
 pub use server::{PrimaryOptions, REPLICATOR, Server};
 pub use sshd::{FarPath, Sshd};
-pub use staged::{Aim, repository_in_bucket, repository_in_directory};
+pub use staged::{Aim, Repository, repository_in_bucket, repository_in_directory};
 pub use zfs::Zfs;
 
 /// A directory for throw-away parts and the guard that removes them.

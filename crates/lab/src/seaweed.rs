@@ -38,7 +38,7 @@ pub struct Seaweed {
     pub secret_access_key: String,
 }
 
-/// The program, where it is installed: in the PATH or in the cache that `scripts/install lab` fills.
+/// The program, where it is installed: in the PATH or in the cache that `scripts/get-seaweedfs` fills.
 fn program() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
@@ -57,10 +57,8 @@ impl Seaweed {
     /// # Errors
     /// When it is not installed or does not answer.
     pub fn in_lab(lab: &Lab) -> Result<Self> {
-        let weed = program().ok_or_else(|| LabError::Missing {
-            what: "SeaweedFS".to_owned(),
-            hint: "scripts/install lab".to_owned(),
-        })?;
+        let weed = program()
+            .ok_or_else(|| LabError::Missing { what: "SeaweedFS".to_owned(), hint: "make seaweedfs".to_owned() })?;
         let (port, filer) = (free_port()?, free_port()?);
         let home = lab.directory().join(format!("seaweed-{port}"));
         make_directory(&home.join("data"))?;
@@ -88,6 +86,12 @@ impl Seaweed {
         wait_until("a bucket", PATIENCE, || {
             Ok(request(self.filer, &format!("POST /buckets/{name}/")).is_ok_and(|status| status.contains(" 20")))
         })
+    }
+
+    /// Leaves it running until the lab's guard, or its script, ends it.
+    pub(crate) fn keep(self) {
+        // What it would do when it is dropped is what is not wanted.
+        std::mem::forget(self);
     }
 
     /// Whether S3 answers, and the filer behind it.

@@ -3,9 +3,52 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::process::write;
+use crate::process::{make_directory, set_mode, write};
 use crate::recipe::place;
-use crate::{Pair, Pool, Result, Seaweed, Server, Switch};
+use crate::{Lab, Pair, Pool, Result, Seaweed, Server, Switch};
+
+/// A throw-away repository: the table that pipeline files have for it, and the server behind it where it
+/// is a bucket. The server ends with this.
+#[derive(Debug)]
+pub struct Repository {
+    /// The table `repositories.offsite`.
+    pub table: String,
+    server: Option<Seaweed>,
+}
+
+impl Repository {
+    /// One in a directory of the lab.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn in_directory(lab: &Lab) -> Result<Self> {
+        let directory = lab.directory().join("repository");
+        make_directory(&directory)?;
+        set_mode(&directory, 0o700)?;
+        Ok(Self { table: repository_in_directory(&directory), server: None })
+    }
+
+    /// One in a bucket of an S3 server of its own.
+    ///
+    /// # Errors
+    /// When the server can't be started, or the bucket not be made.
+    pub fn in_bucket(lab: &Lab) -> Result<Self> {
+        let server = Seaweed::in_lab(lab)?;
+        server.bucket(BUCKET)?;
+        let table = repository_in_bucket(&server, BUCKET, lab.directory())?;
+        Ok(Self { table, server: Some(server) })
+    }
+
+    /// Leaves the server running, also after the end of this process.
+    pub fn keep(self) {
+        if let Some(server) = self.server {
+            server.keep();
+        }
+    }
+}
+
+/// The bucket of a [`Repository`].
+const BUCKET: &str = "offsite";
 
 /// Where a copy from a repository becomes a standby.
 #[derive(Debug, Clone, Copy)]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::host::Host;
-use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
+use reseed_core::item::{ArmedSnapshots, Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
-use reseed_storage::{Layout, Part, SourcePlan, Uncovered, keep};
+use reseed_storage::{Layout, Part, SourcePlan, Uncovered, begun, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,8 +25,8 @@ use crate::undo::DeleteSubvolume;
 /// Takes a read-only btrfs snapshot of every subvolume that holds a part of the data. A snapshot is
 /// atomic for one subvolume only: where the data lies in several, the server must be in backup mode.
 /// They are called `reseed-`, the run's id and a mark of the target that they are for, and lie in a
-/// directory of their own. When the run fails they are deleted; after it, older ones that nothing
-/// needs are.
+/// directory of their own. When the run fails they are deleted, unless a later run is to go on with
+/// their streams and takes them instead of new ones; after it, older ones that nothing needs are.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SnapshotConfig {
@@ -113,6 +113,9 @@ impl Stage for Snapshots {
         let names: Vec<_> = layout.parts.iter().map(|part| part.dataset.as_str()).collect();
         cx.note(format!("snapshots of {}: {}", names.join(", "), coverage.reason));
         cx.board().put(coverage);
+        let begun = begun::ask(&layout, cx).await?;
+        let are_there = self.are_there(&begun, &homes).await?;
+        begun::remember(begun, are_there, cx);
         cx.board().put(homes);
         cx.board().put(SourcePlan { host: Arc::clone(self.btrfs.host()), layout });
         Ok(())
@@ -129,7 +132,10 @@ impl Stage for Snapshots {
         };
         let (parts, left_out) = layout.split(pieces);
         let target = target(cx).await?;
-        let parts = self.take(parts, &homes, &snapshot_name(cx.run_id(), &target), cx).await?;
+        let parts = match begun::of(&parts, cx) {
+            Some(begun) => begun,
+            None => self.take(parts, &homes, &snapshot_name(cx.run_id(), &target), cx).await?,
+        };
         let home = |part: &SnapshotPart| homes.of(&part.dataset).map(|home| (home, part.guid.clone()));
         let directories = parts.iter().map(home).collect::<Result<_>>()?;
         cx.after_commit(Prune { btrfs: self.btrfs.clone(), directories, target, keep: self.keep })?;
@@ -153,17 +159,29 @@ impl Snapshots {
         Ok((layout, Homes(homes)))
     }
 
+    /// Whether these very snapshots are there.
+    async fn are_there(&self, begun: &[SnapshotPart], homes: &Homes) -> Result<bool> {
+        let path = |part: &SnapshotPart| Ok(format!("{}/{}", homes.of(&part.dataset)?, part.snapshot));
+        let paths = begun.iter().map(path).collect::<Result<Vec<_>>>()?;
+        let table = self.btrfs.table(&paths.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let is = |(part, path): (&SnapshotPart, &String)| {
+            table.at(path).is_some_and(|seen| seen.subvolume.uuid == part.guid)
+        };
+        Ok(begun.iter().zip(&paths).all(is))
+    }
+
     async fn take(&self, parts: Vec<Part>, homes: &Homes, short: &str, cx: &StageCx) -> Result<Vec<SnapshotPart>> {
         let btrfs = &self.btrfs;
-        let mut paths = vec![];
+        let (mut paths, mut armed) = (vec![], vec![]);
         for part in &parts {
             let home = homes.of(&part.dataset)?;
             btrfs.make_directory(&home, cx).await?;
             let path = format!("{home}/{short}");
-            cx.arm(DeleteSubvolume::new(btrfs, &path))?;
+            armed.push(cx.arm(DeleteSubvolume::new(btrfs, &path))?);
             btrfs.snapshot(&part.dataset, &path, true).await?;
             paths.push(path);
         }
+        cx.board().put(ArmedSnapshots(armed));
         let table = btrfs.table(&paths.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let born = parts.into_iter().zip(&paths).map(|(part, path)| born(&table, part, path, short));
         born.collect()

@@ -7,10 +7,11 @@
 //! attribute that holds file data has no length and goes on to the payload's end.
 
 mod attributes;
+mod plugin;
 mod verifier;
 mod watch;
 
-pub use verifier::{Broken, Expected, Verifier};
+pub use verifier::{Broken, Expected, Seen, Verifier};
 pub use watch::Whole;
 
 #[cfg(test)]

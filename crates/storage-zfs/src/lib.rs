@@ -20,6 +20,7 @@ mod receive;
 mod send;
 mod shared;
 mod snapshot;
+pub mod stream;
 mod undo;
 mod zfs;
 

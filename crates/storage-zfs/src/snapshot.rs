@@ -7,11 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::host::Host;
-use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotSet, Wanted};
+use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
-use reseed_storage::keep;
+use reseed_storage::{begun, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +26,8 @@ use crate::zfs::Zfs;
 /// Takes ZFS snapshots of every dataset that holds a part of the data: in one atomic act where they
 /// are in one pool. They are called `@reseed-` and the run's id, and say in their properties
 /// `reseed:run`, `reseed:pipeline` and `reseed:target` what they are for. When the run fails they
-/// are destroyed; after it, older ones that nothing needs are.
+/// are destroyed, unless a later run is to go on with their streams and takes them instead of new ones;
+/// after it, older ones that nothing needs are.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SnapshotConfig {
@@ -106,6 +107,9 @@ impl Stage for Snapshots {
         let names: Vec<_> = layout.parts.iter().map(|part| part.dataset.as_str()).collect();
         cx.note(format!("snapshots of {}: {}", names.join(", "), coverage.reason));
         cx.board().put(coverage);
+        let begun = begun::ask(&layout, cx).await?;
+        let are_there = self.are_there(&begun).await?;
+        begun::remember(begun, are_there, cx);
         cx.board().put(SourcePlan { host: Arc::clone(self.zfs.host()), layout });
         Ok(())
     }
@@ -125,7 +129,10 @@ impl Stage for Snapshots {
         let (parts, left_out) = self.planned(pieces, cx).await?.split(pieces);
         let target = target(cx).await?;
         let features: Features = self.zfs.features().await?;
-        let parts = take::take(&self.zfs, &features, parts, &target, cx).await?;
+        let parts = match begun::of(&parts, cx) {
+            Some(begun) => begun,
+            None => take::take(&self.zfs, &features, parts, &target, cx).await?,
+        };
         let datasets = parts.iter().map(|part| (part.dataset.clone(), part.guid.clone())).collect();
         cx.after_commit(Prune { zfs: self.zfs.clone(), datasets, target, keep: self.keep })?;
         let set = SnapshotSet { host: Arc::clone(self.zfs.host()), format: FORMAT, parts, left_out };
@@ -138,6 +145,17 @@ impl Snapshots {
         let mounts = self.zfs.mounts().await?;
         let refuse = |why: Uncovered| Error::refused(why.to_string()).hint(why.hint());
         Layout::resolve(&mounts, pieces, &self.datasets, self.recursive, TERMS).map_err(refuse)
+    }
+
+    /// Whether these very snapshots are there.
+    async fn are_there(&self, begun: &[SnapshotPart]) -> Result<bool> {
+        for part in begun {
+            let guid = self.zfs.guid(&format!("{}@{}", part.dataset, part.snapshot)).await?;
+            if guid.as_deref() != Some(&part.guid) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The layout that was surveyed: asking again would let the quiesced source wait.

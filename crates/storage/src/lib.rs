@@ -4,6 +4,7 @@
 //! A *volume* is what a storage snapshots as one: a dataset of ZFS, a subvolume of btrfs. Their names
 //! are paths in either case: parts between `/`, those inside a volume below its name.
 
+pub mod begun;
 pub mod busy;
 pub mod directory;
 pub mod keep;

@@ -49,7 +49,7 @@ impl Chain {
 
     /// The main dataset on the source.
     pub fn dataset(&self) -> Option<&str> {
-        self.links.first().map(|full| main(&full.manifest))
+        self.links.first().map(|full| full.manifest.main())
     }
 
     /// Adds a manifest, if it follows.
@@ -71,7 +71,7 @@ impl Chain {
         if manifest.depth != depth || manifest.parent != parent {
             return Err(format!("it does not follow {}", before.map_or("nothing", |link| link.key.as_str())));
         }
-        if depth == 0 && format::manifest_key(main(manifest), &manifest.run, 0).ok().as_ref() != Some(key) {
+        if depth == 0 && format::manifest_key(manifest.main(), &manifest.run, 0).ok().as_ref() != Some(key) {
             return Err("it is the manifest of another chain".to_owned());
         }
         let Some(before) = before else { return Ok(()) };
@@ -90,10 +90,6 @@ impl Link {
     pub fn as_parent(&self) -> Parent {
         Parent { manifest: self.key.as_str().to_owned(), sha256: self.sha256 }
     }
-}
-
-fn main(manifest: &Manifest) -> &str {
-    manifest.streams.iter().find(|stream| stream.main).map_or("", |stream| stream.dataset.as_str())
 }
 
 /// Every chain of a repository, in order of name. A broken one is given as far as it goes.
@@ -122,6 +118,23 @@ pub async fn trusted_chains(store: &dyn Store, trust: &Trust) -> Result<Vec<Chai
     Ok(chains)
 }
 
+/// Every manifest whose name begins with this, as far as it can be read; whoever signed it.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn every_manifest(store: &dyn Store, prefix: &str) -> Result<Vec<(Key, Result<Manifest>)>> {
+    let mut all = vec![];
+    for object in store.list(prefix).await? {
+        if format::position(&object.key).is_some()
+            && let Some(bytes) = store.get(&object.key).await?
+        {
+            let manifest = Manifest::read(&object.key, &bytes);
+            all.push((object.key, manifest));
+        }
+    }
+    Ok(all)
+}
+
 async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>, trust: &Trust) -> Result<Chain> {
     let mut chain = Chain { name, links: vec![], broken: None, forged: false };
     let last = keys.keys().next_back().copied().unwrap_or_default();
@@ -141,7 +154,7 @@ async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>, trust
 /// # Errors
 /// When it can't be written, or another run was first.
 pub async fn publish(store: &dyn Store, root: &str, manifest: &Manifest) -> Result<Link> {
-    let key = format::manifest_key(main(manifest), root, manifest.depth)?;
+    let key = format::manifest_key(manifest.main(), root, manifest.depth)?;
     let bytes = manifest.to_bytes()?;
     let sha256 = Sha256::of(&bytes);
     // One that is there already and the same is of this run: the answer to an earlier try was lost.

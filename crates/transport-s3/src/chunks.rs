@@ -5,7 +5,7 @@ mod write;
 
 pub(crate) use read::examine;
 pub use read::{Reading, read};
-pub use write::{Writing, Written, write};
+pub use write::{Keeping, There, Writing, Written, write};
 
 #[cfg(test)]
 mod tests;

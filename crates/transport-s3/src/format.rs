@@ -3,18 +3,29 @@
 //! - `manifests/CHAIN/ROOT/000000.json` is a full stream of every dataset of the chain,
 //!   `000001.json` the first increment after it, and so on. `CHAIN` is the main dataset's name, `ROOT`
 //!   the run that made the full.
-//! - `chunks/RUN/000/00000000.zst` is the first piece of the first stream of a run.
-//! - `….zst.age` is the same, encrypted.
+//! - `chunks/UPLOAD/000/00000000-FRAME.zst` is the first piece of the first stream of an upload, `FRAME` the
+//!   SHA-256 of its zstd frame; an upload has the name of the run that began it.
+//! - `…-FRAME-OBJECT.zst.age` is the same, encrypted, `OBJECT` the SHA-256 of the object.
+//! - `uploads/UPLOAD/000000.json` and the next numbers say what becomes of an upload, see [`crate::uploads`].
 //!
 //! A manifest is written last and only where there is none: without it the increment does not exist.
 
+mod hex;
+mod names;
+
 use bytes::Bytes;
-use reseed_core::item::Facts;
+use reseed_core::item::{Facts, SnapshotPart};
 use reseed_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::seal::Signer;
 use crate::store::{Key, Sha256};
+
+pub(crate) use names::safe;
+pub use names::{
+    CHUNKS, ChunkName, MANIFESTS, UPLOADS, chunk_key, chunk_stem, chunks_of, encrypted, is_of, manifest_key, position,
+    record_key, record_position, records_of,
+};
 
 /// What every manifest calls itself.
 pub const FORMAT: &str = "reseed-staged";
@@ -22,8 +33,6 @@ pub const FORMAT: &str = "reseed-staged";
 pub const VERSION: u32 = 1;
 /// The most bytes of a stream in one chunk: whoever reads one has it in memory as a whole.
 pub const LARGEST_CHUNK: u64 = 1 << 30;
-/// Where manifests are.
-pub const MANIFESTS: &str = "manifests/";
 
 /// One run's streams: a full of every dataset, or an increment of every dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +118,10 @@ pub struct Chunk {
     /// SHA-256 of the object.
     #[serde(with = "hex")]
     pub sha256: Sha256,
+    /// SHA-256 of the zstd frame within the age file; not there where there is none, as the frame is the
+    /// object then. It says what comes out before the bytes go on, whoever wrote the age file.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex::option")]
+    pub frame: Option<Sha256>,
     /// Bytes of the stream that are in it.
     pub size: u64,
 }
@@ -182,22 +195,14 @@ impl Manifest {
     /// # Errors
     /// When it is no manifest, of a newer version, or not in itself right.
     pub fn read(key: &Key, bytes: &[u8]) -> Result<Self> {
-        let preface: Preface = serde_json::from_slice(bytes).map_err(|e| altered(key).because(e))?;
-        if preface.format != FORMAT {
-            return Err(Error::failed(format!("{key} is no manifest of a staged repository"))
-                .hint("see whether the address is that of a repository"));
-        }
-        if preface.version != VERSION {
-            let text = format!("{key} has version {}, and this program reads version {VERSION}", preface.version);
-            return Err(Error::failed(text).hint("use the release that wrote it, or a newer one"));
-        }
+        check_preface(key, bytes, FORMAT)?;
         let manifest: Self = serde_json::from_slice(bytes).map_err(|e| altered(key).because(e))?;
         manifest.is_right().map_err(|why| altered(key).because(why))?;
         Ok(manifest)
     }
 
     /// Judges what can be judged without looking at anything else.
-    fn is_right(&self) -> Result<(), String> {
+    pub(crate) fn is_right(&self) -> Result<(), String> {
         if self.parent.is_some() != (self.depth > 0) {
             return Err("a full has no parent, and an increment has one".to_owned());
         }
@@ -219,6 +224,11 @@ impl Manifest {
     /// Everything that is stored: the streams, and the files beside them as streams of their names.
     pub fn stored(&self) -> Vec<Stream> {
         self.streams.iter().cloned().chain(self.files.iter().map(FileBeside::as_stream)).collect()
+    }
+
+    /// The main dataset on the source.
+    pub fn main(&self) -> &str {
+        self.streams.iter().find(|stream| stream.main).map_or("", |stream| stream.dataset.as_str())
     }
 
     /// The stream of a dataset.
@@ -247,186 +257,55 @@ impl FileBeside {
 }
 
 impl Stream {
+    /// The snapshot at which a receiver arrives.
+    pub fn part(&self) -> SnapshotPart {
+        SnapshotPart {
+            dataset: self.dataset.clone(),
+            mountpoint: self.mountpoint.clone(),
+            snapshot: self.snapshot.clone(),
+            guid: self.guid.clone(),
+            main: self.main,
+        }
+    }
+
+    /// Whether one of its chunks has a name that begins so.
+    pub(crate) fn has_chunk_below(&self, prefix: &str) -> bool {
+        self.chunks.iter().any(|chunk| chunk.object.starts_with(prefix))
+    }
+
     fn is_right(&self) -> Result<(), String> {
         let size = self.chunks.iter().try_fold(0u64, |sum, chunk| sum.checked_add(chunk.size));
         if size != Some(self.size) {
             return Err(format!("the chunks of {} are not as long as its stream", self.dataset));
         }
         let odd = |chunk: &&Chunk| !(1..=LARGEST_CHUNK).contains(&chunk.size) || Key::new(&*chunk.object).is_err();
-        match self.chunks.iter().find(odd) {
-            Some(chunk) => Err(format!("`{}` is no chunk", chunk.object.escape_debug())),
+        if let Some(chunk) = self.chunks.iter().find(odd) {
+            return Err(format!("`{}` is no chunk", chunk.object.escape_debug()));
+        }
+        match self.chunks.iter().find(|chunk| chunk.frame.is_some() == self.recipients.is_empty()) {
+            Some(chunk) => Err(format!("what `{}` holds is said where it is encrypted, and only there", chunk.object)),
             None => Ok(()),
         }
     }
 }
 
-fn altered(key: &Key) -> Error {
+/// Refuses an object that is of another kind, or of another version.
+pub(crate) fn check_preface(key: &Key, bytes: &[u8], format: &str) -> Result<()> {
+    let preface: Preface = serde_json::from_slice(bytes).map_err(|e| altered(key).because(e))?;
+    if preface.format != format {
+        return Err(Error::failed(format!("{key} is no object of a staged repository"))
+            .hint("see whether the address is that of a repository"));
+    }
+    if preface.version != VERSION {
+        let text = format!("{key} has version {}, and this program reads version {VERSION}", preface.version);
+        return Err(Error::failed(text).hint("use the release that wrote it, or a newer one"));
+    }
+    Ok(())
+}
+
+pub(crate) fn altered(key: &Key) -> Error {
     Error::failed(format!("{key} was altered, or is no manifest"))
 }
 
-/// The object of a chain's manifest at this depth.
-///
-/// # Errors
-/// When the name is too long.
-pub fn manifest_key(dataset: &str, root: &str, depth: u32) -> Result<Key> {
-    Key::new(format!("{MANIFESTS}{}/{}/{depth:06}.json", safe(dataset), safe(root)))
-}
-
-/// What the names of all chunks of a run begin with.
-pub fn chunks_of(run: &str) -> String {
-    format!("chunks/{}/", safe(run))
-}
-
-/// The object of one chunk of one stream of a run.
-///
-/// # Errors
-/// When the name is too long.
-pub fn chunk_key(run: &str, stream: usize, chunk: usize) -> Result<Key> {
-    Key::new(format!("{}{stream:03}/{chunk:08}.zst", chunks_of(run)))
-}
-
-/// The object of the same chunk, encrypted.
-///
-/// # Errors
-/// When the name is too long.
-pub fn encrypted(chunk: &Key) -> Result<Key> {
-    Key::new(format!("{chunk}.age"))
-}
-
-/// Whether a chain, by its name, is that of a dataset.
-pub fn is_of(chain: &str, dataset: &str) -> bool {
-    chain.split_once('/').is_some_and(|(name, _)| name == safe(dataset))
-}
-
-/// Chain, root and depth of a manifest's object; `None` where it is no manifest's name.
-pub fn position(key: &Key) -> Option<(String, u32)> {
-    let (chain, file) = key.as_str().strip_prefix(MANIFESTS)?.rsplit_once('/')?;
-    let depth = file.strip_suffix(".json").filter(|digits| digits.len() == 6)?;
-    Some((chain.to_owned(), depth.parse().ok()?))
-}
-
-/// A name as one part of an object's name: whatever is not a letter, a digit, `.` or `-` becomes `_`
-/// and two hex digits for each byte, so that two names never become one.
-fn safe(name: &str) -> String {
-    let keep = |at: usize, byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' && at > 0;
-    let part = |(at, byte): (usize, u8)| match keep(at, byte) {
-        true => char::from(byte).to_string(),
-        false => format!("_{byte:02X}"),
-    };
-    name.bytes().enumerate().map(part).collect()
-}
-
-/// A hash as 64 hex digits.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    use super::Sha256;
-
-    pub(super) fn serialize<S: Serializer>(hash: &Sha256, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(hash)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sha256, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits =
-            text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap_or_default();
-        match digits {
-            true => Ok(Sha256(std::array::from_fn(byte))),
-            false => Err(D::Error::custom("a SHA-256 has 64 hex digits in small letters")),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn manifest() -> Manifest {
-        let chunk = |name: &str, size| Chunk { object: name.into(), stored: 3, sha256: Sha256::of(b"abc"), size };
-        Manifest {
-            format: FORMAT.into(),
-            version: VERSION,
-            signature: None,
-            run: "20260101t000000-abcdef".into(),
-            created: 1_767_225_600,
-            parent: None,
-            depth: 0,
-            storage: "zfs".into(),
-            streams: vec![Stream {
-                dataset: "tank/pg".into(),
-                mountpoint: "/pg".into(),
-                snapshot: "reseed-1".into(),
-                guid: "ff".into(),
-                from_guid: None,
-                main: true,
-                encodings: vec![],
-                recipients: vec![],
-                size: 7,
-                sha256: Sha256::of(b"plain"),
-                chunks: vec![chunk("chunks/a/000/00000000.zst", 4), chunk("chunks/a/000/00000001.zst", 3)],
-            }],
-            left_out: vec![LeftOut { dataset: "tank/pg/wal".into(), mountpoint: "/pg/wal".into() }],
-            files: vec![FileBeside {
-                name: "000000010000000000000002".into(),
-                size: 4,
-                sha256: Sha256::of(b"file"),
-                recipients: vec![],
-                chunks: vec![chunk("chunks/a/001/00000000.zst", 4)],
-            }],
-            facts: Facts::default(),
-        }
-    }
-
-    fn key() -> Key {
-        manifest_key("tank/pg", "20260101t000000-abcdef", 0).unwrap()
-    }
-
-    #[test]
-    fn what_was_written_is_read_again_byte_for_byte() {
-        let bytes = manifest().to_bytes().unwrap();
-        let read = Manifest::read(&key(), &bytes).unwrap();
-        assert_eq!(read, manifest());
-        assert_eq!(read.to_bytes().unwrap(), bytes);
-    }
-
-    #[test]
-    fn what_is_not_right_is_told_by_its_name() {
-        let refused = |change: &dyn Fn(&mut Value)| {
-            let mut value = serde_json::to_value(manifest()).unwrap();
-            change(&mut value);
-            Manifest::read(&key(), &serde_json::to_vec(&value).unwrap()).unwrap_err().chain()
-        };
-        let newer = refused(&|value| value["version"] = 2.into());
-        assert!(newer.contains("has version 2, and this program reads version 1"), "{newer}");
-        assert!(refused(&|value| value["format"] = "x".into()).contains("is no manifest of a staged repository"));
-        for change in [
-            &|value: &mut Value| value["unknown"] = 1.into(),
-            &|value| value["depth"] = 1.into(),
-            &|value| value["streams"][0]["size"] = 8.into(),
-            &|value| value["streams"][0]["main"] = false.into(),
-            &|value| value["streams"][0]["from_guid"] = "aa".into(),
-            &|value| value["files"][0]["name"] = "../pg_hba.conf".into(),
-            &|value| value["files"][0]["size"] = 5.into(),
-            &|value| value["streams"][0]["sha256"] = "00".into(),
-            &|value| value["streams"][0]["chunks"][0]["object"] = "../etc/passwd".into(),
-        ] as [&dyn Fn(&mut Value); 9]
-        {
-            let told = refused(change);
-            assert!(told.contains(key().as_str()) && told.contains("was altered"), "{told}");
-        }
-    }
-
-    #[test]
-    fn names_of_objects_are_safe_and_never_meet() {
-        assert_eq!(key().as_str(), "manifests/tank_2Fpg/20260101t000000-abcdef/000000.json");
-        assert_eq!(position(&key()), Some(("tank_2Fpg/20260101t000000-abcdef".into(), 0)));
-        assert_ne!(safe("a/b"), safe("a_2Fb"));
-        assert_eq!(safe("../x"), "_2E._2Fx");
-        for odd in ["manifests/a/b/1.json", "chunks/a/000/00000000.zst", "manifests/a/b/00000x.json"] {
-            assert_eq!(position(&Key::new(odd).unwrap()), None, "{odd}");
-        }
-    }
-}
+mod tests;

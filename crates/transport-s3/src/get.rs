@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref};
-use reseed_core::item::{
-    FileBeside, FilesBeside, Item, LeftOut, Payload, SnapshotPart, StagedFacts, StreamHeader, StreamItem,
-};
+use reseed_core::item::{FileBeside, FilesBeside, Item, LeftOut, Payload, StagedFacts, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Stage, StageCx};
 use reseed_core::stream::Metered;
@@ -20,7 +18,7 @@ use crate::format::{self, Manifest, Stream};
 use crate::put::forged;
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
-use crate::store::Store;
+use crate::store::{Counted, Store};
 
 /// Takes streams from a staged repository: for a target that holds nothing the whole chain, for one that
 /// holds a part of it the increments that it lacks. A chunk's bytes go on only when its SHA-256 is right.
@@ -127,7 +125,7 @@ impl Stage for Get {
         let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
         let facts = newest.manifest.facts.clone();
         cx.board().put(self.beside(&newest.manifest));
-        let mut streams = vec![];
+        let (mut streams, store) = (vec![], Counted::reads(&self.store, &cx.meters().wire));
         for link in &missing {
             let left_out: Vec<_> = link
                 .manifest
@@ -137,7 +135,7 @@ impl Stage for Get {
                 .collect();
             for stream in &link.manifest.streams {
                 cx.meters().expect(stream.size);
-                let bytes = Metered::boxed(read(&self.store, stream, &self.how), Arc::clone(&cx.meters().stream));
+                let bytes = Metered::boxed(read(&store, stream, &self.how), Arc::clone(&cx.meters().stream));
                 streams.push(StreamItem::here(self.header(stream, left_out.clone()), bytes));
             }
         }
@@ -185,7 +183,7 @@ impl Get {
     async fn missing(&self, cx: &CheckCx) -> Result<Vec<Link>> {
         let chosen = cx.board().get::<Chosen>().ok_or_else(|| Error::failed("the repository was not surveyed"))?;
         let newest = chosen.0.last().ok_or_else(|| Error::failed("the chain is empty"))?;
-        let parts: Vec<_> = newest.manifest.streams.iter().map(part).collect();
+        let parts: Vec<_> = newest.manifest.streams.iter().map(Stream::part).collect();
         let held = cx.holdings(&parts).await?;
         let start = chosen.0.iter().rposition(|link| holds(&held, link)).map_or(0, |at| at + 1);
         if start == chosen.0.len() {
@@ -197,7 +195,7 @@ impl Get {
 
     fn header(&self, stream: &Stream, left_out: Vec<LeftOut>) -> StreamHeader {
         StreamHeader {
-            part: part(stream),
+            part: stream.part(),
             from_guid: stream.from_guid.clone(),
             format: Format::named(self.storage.clone()),
             encodings: vec![],
@@ -215,16 +213,6 @@ fn untrusted(Broken { object, why }: &Broken) -> Error {
 /// Whether the target has all that a manifest arrives at.
 fn holds(held: &Holdings, link: &Link) -> bool {
     link.manifest.streams.iter().all(|stream| held.of(&stream.dataset).contains(&stream.guid))
-}
-
-fn part(stream: &Stream) -> SnapshotPart {
-    SnapshotPart {
-        dataset: stream.dataset.clone(),
-        mountpoint: stream.mountpoint.clone(),
-        snapshot: stream.snapshot.clone(),
-        guid: stream.guid.clone(),
-        main: stream.main,
-    }
 }
 
 /// Number and stored bytes of all chunks.

@@ -1,22 +1,27 @@
 //! The stage `s3-put`.
 
+mod begun;
+mod going;
 mod undo;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
-use reseed_core::item::{FilesBeside, Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::config::{BuildCx, Located, Period, Problem, Ref, Size};
+use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, StreamKind, register_stage};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::undo::{DeleteChunks, Repository};
-use crate::chain::{Broken, Chain, Link, publish, trusted_chains};
-use crate::chunks::{Writing, Written, write};
-use crate::format::{FORMAT, FileBeside, LARGEST_CHUNK, LeftOut, Manifest, Stream, VERSION, is_of};
+use self::begun::Begun;
+use self::going::Going;
+use self::undo::{PruneRepository, Repository};
+use crate::chain::{Broken, Chain, Link, trusted_chains};
+use crate::chunks::Writing;
+use crate::format::{LARGEST_CHUNK, is_of};
+use crate::prune::{Keep, Policy};
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
 use crate::store::{Store, probe};
@@ -44,6 +49,22 @@ struct PutConfig {
     /// Increments after which the whole is put again, so that a restore never needs more; by default 30.
     #[serde(default = "max_increments")]
     max_increments: u32,
+    /// Whether a run that was interrupted keeps what it has put, and its snapshot, so that the next run goes
+    /// on with that instead of a new one: only what is missing is put then. Off by default: a run that fails
+    /// leaves nothing. In a branch of `tee` it is of no use.
+    #[serde(default)]
+    resume: bool,
+    /// What is kept of each dataset in the repository, for example `{ daily = 14, weekly = 8 }`; the rest is
+    /// removed after runs that went well, as by `reseed staged prune --apply`. By default all stays.
+    keep: Option<Keep>,
+    /// How long something stays after `keep` has marked it to be removed: longer than any get, and than any
+    /// put, may take. Default: `24h`.
+    #[serde(default = "grace")]
+    grace: Period,
+}
+
+fn grace() -> Period {
+    Period::seconds(24 * 3600)
 }
 
 fn chunk() -> Located<Size> {
@@ -81,7 +102,9 @@ impl StageConfig for PutConfig {
         let recipients = repository.1.recipients.clone();
         let how = Writing { chunk, level: *self.level, in_flight: *self.in_flight, recipients };
         let (store, seal, name) = (Arc::clone(&repository.0), Arc::clone(&repository.1), self.repository.to_string());
-        good.then(|| Arc::new(Put { store, seal, name, how, max_increments: self.max_increments }) as _)
+        let Self { max_increments, resume, .. } = self;
+        let policy = self.keep.map(|keep| Policy { keep, grace: self.grace.0.as_secs() });
+        good.then(|| Arc::new(Put { store, seal, name, how, max_increments, resume, policy }) as _)
     }
 }
 
@@ -94,6 +117,8 @@ struct Put {
     name: String,
     how: Writing,
     max_increments: u32,
+    resume: bool,
+    policy: Option<Policy>,
 }
 
 #[async_trait]
@@ -132,7 +157,10 @@ impl Stage for Put {
     }
 
     async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
-        let base = self.base(wanted, cx).await?;
+        let base = match wanted.iter().find(|part| part.main) {
+            Some(main) => self.base(&main.dataset, cx).await?,
+            None => None,
+        };
         let guid = |part: &SnapshotPart| Some(base.as_ref()?.1.manifest.of(&part.dataset)?.guid.clone());
         let holding =
             |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guid(part).into_iter().collect() };
@@ -140,50 +168,28 @@ impl Stage for Put {
         Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
     }
 
+    async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
+        if !self.resumes(cx) {
+            return Ok(None);
+        }
+        let begun = begun::find(self, datasets, cx).await.map_err(Error::into_refusal)?;
+        Ok(begun.map(|begun| begun.parts()))
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Item { payload, facts } = input;
         let Payload::Streams(streams) = payload else { return Err(Error::failed("s3-put was given no streams")) };
         let kind = streams.first().map(StreamItem::kind).ok_or_else(|| Error::failed("there is no stream to put"))?;
         let headers: Vec<_> = streams.iter().map(|stream| stream.header.clone()).collect();
-        let parts: Vec<_> = headers.iter().map(|header| header.part.clone()).collect();
-        let base = match headers.iter().any(|header| header.from_guid.is_some()) {
-            true => self.base(&parts, cx).await?,
-            false => None,
+        let begun = cx.board().get::<Begun>().filter(|begun| begun.is_of(&headers));
+        let mut going = match begun {
+            Some(begun) => Going::on(self, &begun, cx).await?,
+            None => Going::begin(self, &headers, facts.clone(), cx).await?,
         };
-        let (root, parent) = match &base {
-            Some((root, link)) => (root.clone(), Some(link)),
-            None => (cx.run_id().to_owned(), None),
-        };
-        let mut manifest = Manifest {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            signature: None,
-            run: cx.run_id().to_owned(),
-            created: now(),
-            parent: parent.map(Link::as_parent),
-            depth: parent.map_or(0, |link| link.manifest.depth + 1),
-            storage: kind.format.as_str().to_owned(),
-            streams: vec![],
-            left_out: left_out(&streams),
-            files: vec![],
-            facts: facts.clone(),
-        };
-        for header in &headers {
-            let held = parent.and_then(|link| link.manifest.of(&header.part.dataset)).map(|stream| &stream.guid);
-            if header.from_guid.as_ref() != held {
-                return Err(parted(&header.part.dataset));
-            }
+        let link = going.put(streams).await?;
+        if let Some(policy) = self.policy {
+            cx.after_commit(PruneRepository { repository: self.repository(), policy, run: cx.run_id().to_owned() })?;
         }
-        let armed = cx.arm(DeleteChunks::new(self.repository(), cx.run_id(), &root, &manifest, &parts))?;
-        // First: the source keeps them for a while only.
-        manifest.files = self.put_files(streams.len(), cx).await?;
-        for (number, stream) in streams.into_iter().enumerate() {
-            manifest.streams.push(self.put(number, stream, cx).await?);
-            cx.go_on()?;
-        }
-        let manifest = manifest.signed(self.seal.signer.as_ref())?;
-        let link = publish(self.store.as_ref(), &root, &manifest).await?;
-        cx.disarm(armed)?;
         report(&link, cx);
         Ok(Item { payload: Payload::Staged(kind), facts })
     }
@@ -192,16 +198,21 @@ impl Stage for Put {
 impl Put {
     /// The repository, as a record names it.
     fn repository(&self) -> Repository {
-        Repository { name: self.name.clone(), store: Arc::clone(&self.store) }
+        let (name, store, seal) = (self.name.clone(), Arc::clone(&self.store), Arc::clone(&self.seal));
+        Repository { name, store, seal }
     }
 
-    /// The newest manifest to which an increment of these datasets can be added, and the root of its
+    /// Whether an interrupted put is to be gone on with. A branch's streams are not its own to keep.
+    fn resumes(&self, cx: &CheckCx) -> bool {
+        self.resume && cx.branch().is_none()
+    }
+
+    /// The newest manifest to which an increment of this dataset can be added, and the root of its
     /// chain.
-    async fn base(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<(String, Link)>> {
-        let Some(main) = wanted.iter().find(|part| part.main) else { return Ok(None) };
+    async fn base(&self, main: &str, cx: &CheckCx) -> Result<Option<(String, Link)>> {
         let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await?;
-        let Some(chain) = newest_of(&all, &main.dataset) else {
-            warn_of_forged(&all, &main.dataset, cx);
+        let Some(chain) = newest_of(&all, main) else {
+            warn_of_forged(&all, main, cx);
             return Ok(None);
         };
         if let Some(broken) = &chain.broken {
@@ -213,44 +224,6 @@ impl Put {
         };
         let root = chain.links.first().map(|full| full.manifest.run.clone());
         Ok(root.map(|root| (root, link.clone())))
-    }
-
-    /// Puts the files beside the streams, as streams of the run from this number on.
-    async fn put_files(&self, first: usize, cx: &StageCx) -> Result<Vec<FileBeside>> {
-        let mut files = vec![];
-        for (index, file) in cx.board().get::<FilesBeside>().iter().flat_map(|beside| &beside.0).enumerate() {
-            let put = write(&self.store, cx.run_id(), first + index, (file.open)(), &self.how).await;
-            let Written { size, sha256, chunks } = put.map_err(|e| e.context(format!("putting {}", file.name)))?;
-            cx.meters().wire.add(chunks.iter().map(|chunk| chunk.stored).sum());
-            let (name, recipients) = (file.name.clone(), self.how.recipients.names());
-            files.push(FileBeside { name, size, sha256, recipients, chunks });
-            cx.go_on()?;
-        }
-        Ok(files)
-    }
-
-    async fn put(&self, number: usize, stream: StreamItem, cx: &StageCx) -> Result<Stream> {
-        let header = stream.header.clone();
-        let part = &header.part;
-        let put = async {
-            let stream = stream.open(Some(Arc::clone(&cx.meters().stream))).await?;
-            write(&self.store, cx.run_id(), number, stream, &self.how).await
-        };
-        let Written { size, sha256, chunks } = put.await.map_err(|e| e.context(format!("putting {}", part.dataset)))?;
-        cx.meters().wire.add(chunks.iter().map(|chunk| chunk.stored).sum());
-        Ok(Stream {
-            dataset: part.dataset.clone(),
-            mountpoint: part.mountpoint.clone(),
-            snapshot: part.snapshot.clone(),
-            guid: part.guid.clone(),
-            from_guid: header.from_guid,
-            main: part.main,
-            encodings: vec![],
-            recipients: self.how.recipients.names(),
-            size,
-            sha256,
-            chunks,
-        })
     }
 }
 
@@ -274,20 +247,6 @@ pub(crate) fn newest_of<'c>(chains: &'c [Chain], dataset: &str) -> Option<&'c Ch
     chains.iter().filter(of).max_by_key(|chain| chain.newest().map(|link| link.manifest.created))
 }
 
-fn left_out(streams: &[StreamItem]) -> Vec<LeftOut> {
-    let all = streams.first().map(|stream| stream.header.left_out.as_slice()).unwrap_or_default();
-    let one = |left: &reseed_core::item::LeftOut| LeftOut {
-        dataset: left.dataset.clone(),
-        mountpoint: left.mountpoint.clone(),
-    };
-    all.iter().map(one).collect()
-}
-
-fn parted(dataset: &str) -> Error {
-    let error = Error::failed(format!("the stream of {dataset} does not start where the repository's newest ends"));
-    error.hint("put the whole once: run it with `max_increments = 0`")
-}
-
 fn report(link: &Link, cx: &StageCx) {
     let main = link.manifest.streams.iter().find(|stream| stream.main).cloned();
     cx.note(format!("the repository has {} now", link.key));
@@ -296,9 +255,4 @@ fn report(link: &Link, cx: &StageCx) {
         report.from_guid = main.as_ref().and_then(|stream| stream.from_guid.clone());
         report.to_guid = main.map(|stream| stream.guid);
     });
-}
-
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

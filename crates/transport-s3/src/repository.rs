@@ -1,10 +1,12 @@
 //! The resource `repositories`: where staged streams are kept, and how it is reached.
 
+mod bucket;
 mod keys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reseed_core::config::{BuildCx, Located, Problem, Secret, SecretSource};
+use reseed_core::config::{BuildCx, Located, Period, Problem, SecretSource};
 use reseed_core::registry::ResourceConfig;
 use reseed_core::{Error, Result, register_resource};
 use schemars::JsonSchema;
@@ -12,7 +14,7 @@ use serde::Deserialize;
 
 use crate::address::Address;
 use crate::seal::Seal;
-use crate::store::{FileStore, Keys, S3Settings, Store, s3_store};
+use crate::store::{CustomerKey, FileStore, Keys, LockMode, S3Settings, Store, s3_store};
 
 /// A repository of staged streams: a prefix in an S3 bucket, or a directory.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,6 +47,21 @@ struct RepositoryConfig {
     sse: Option<Located<String>>,
     /// The key of `sse = "aws:kms"`; the bucket's default without it.
     sse_kms_key_id: Option<Located<String>>,
+    /// A key of your own with which the server encrypts and decrypts objects and which it forgets at once
+    /// (SSE-C): 32 bytes in base64, as `openssl rand -base64 32` writes them. Without it nothing can be read again.
+    sse_c_key: Option<Located<SecretSource>>,
+    /// Locks what is put for a time, so that nobody can delete it: the bucket must have object lock. A run that
+    /// fails, and pruning, can't free locked objects either.
+    object_lock: Option<Located<LockConfig>>,
+    /// Locks what is put until somebody lifts that, object by object.
+    legal_hold: Option<Located<bool>>,
+    /// Tags of new objects, ten at most: `{ team = "data" }`.
+    tags: Option<Located<BTreeMap<String, String>>>,
+    /// HTTP proxy on the way to the server: `http://proxy.example.org:3128`, or `none`. By default what the
+    /// environment says: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+    proxy: Option<Located<String>>,
+    /// What `proxy` asks for: `user:password`.
+    proxy_login: Option<Located<SecretSource>>,
     /// Public keys of `age` to which new chunks are encrypted: `age1…`. Who puts needs no secret key, and
     /// can't read what it has put. Manifests are not encrypted.
     #[serde(default)]
@@ -57,6 +74,16 @@ struct RepositoryConfig {
     /// none. Each is the second line of what `openssl pkey -pubout` writes.
     #[serde(default)]
     trusted: Vec<Located<String>>,
+}
+
+/// A lock on new objects.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LockConfig {
+    /// `governance`, which a permission of its own can lift, or `compliance`, which nobody can.
+    mode: LockMode,
+    /// For how long from the writing on: `720h`.
+    keep: Period,
 }
 
 /// A repository as stages know it, and its keys. Nothing is asked of it before a stage does.
@@ -76,118 +103,19 @@ impl ResourceConfig for RepositoryConfig {
         let problems = self.problems(matches!(address, Ok(Address::File(_))));
         let good = problems.is_empty();
         problems.into_iter().for_each(|problem| cx.problem(problem));
-        let keys = self.keys(cx);
+        let secrets = self.secrets(cx);
         let seal = self.seal(cx);
         let (Ok(address), true, Some(seal)) = (address, good, seal.map(Arc::new)) else { return None };
         match address {
             Address::File(path) => Some(RepositoryResource(Arc::new(FileStore::new(path)), seal)),
             Address::S3 { bucket, prefix } => {
                 let span = self.url.span();
-                let settings = S3Settings { keys: keys?, ..self.settings(bucket, prefix) };
+                let settings = self.settings(bucket, prefix, secrets?);
                 let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span)));
                 store.ok().map(|store| RepositoryResource(store, seal))
             }
         }
     }
-}
-
-impl RepositoryConfig {
-    fn problems(&self, is_file: bool) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut wrong = |span, text: &str, hint: &str| problems.push(Problem::at(span, text).hint(hint));
-        if is_file {
-            for (name, span) in self.of_s3() {
-                wrong(span, &format!("`{name}` is of no use to a directory"), "leave it out, or name an `s3://` URL");
-            }
-            return problems;
-        }
-        if let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
-            wrong(endpoint.span(), "an endpoint is a URL without a path", "for example `https://s3.example.org:9000`");
-        }
-        if let Some(path) = self.ca_file.as_ref().filter(|path| !path.starts_with('/')) {
-            wrong(path.span(), "a CA file is named by an absolute path", "for example `/etc/ssl/certs/own-ca.pem`");
-        }
-        match (&self.access_key_id, &self.secret_access_key) {
-            (Some(id), None) => wrong(id.span(), "the `secret_access_key` of this key is missing", "add it"),
-            (None, Some(secret)) => wrong(secret.span(), "the `access_key_id` of this key is missing", "add it"),
-            (None, None) => {
-                if let Some(token) = &self.session_token {
-                    wrong(token.span(), "a token belongs to keys", "add `access_key_id` and `secret_access_key`");
-                }
-            }
-            (Some(_), Some(_)) => {}
-        }
-        if let (Some(profile), Some(_)) = (&self.profile, &self.access_key_id) {
-            wrong(profile.span(), "credentials come from a profile or from keys", "leave one of them out");
-        }
-        if let Some(sse) = self.sse.as_ref().filter(|sse| !["AES256", "aws:kms"].contains(&sse.as_str())) {
-            wrong(sse.span(), &format!("`{}` is not one of the choices here", **sse), "known here: AES256, aws:kms");
-        }
-        if let Some(key) = self.sse_kms_key_id.as_ref()
-            && self.sse.as_ref().is_none_or(|sse| sse.as_str() != "aws:kms")
-        {
-            wrong(key.span(), "a key of KMS belongs to `sse = \"aws:kms\"`", "add `sse = \"aws:kms\"`");
-        }
-        problems
-    }
-
-    /// The keys that only a bucket has a use for.
-    fn of_s3(&self) -> Vec<(&'static str, std::ops::Range<usize>)> {
-        fn at<T>(name: &'static str, value: &Option<Located<T>>) -> Option<(&'static str, std::ops::Range<usize>)> {
-            value.as_ref().map(|value| (name, value.span()))
-        }
-        let all = [
-            at("endpoint", &self.endpoint),
-            at("region", &self.region),
-            at("path_style", &self.path_style),
-            at("profile", &self.profile),
-            at("ca_file", &self.ca_file),
-            at("access_key_id", &self.access_key_id),
-            at("secret_access_key", &self.secret_access_key),
-            at("session_token", &self.session_token),
-            at("storage_class", &self.storage_class),
-            at("sse", &self.sse),
-            at("sse_kms_key_id", &self.sse_kms_key_id),
-        ];
-        all.into_iter().flatten().collect()
-    }
-
-    /// The keys, where there are some; `None` where they can't be read, which has been told then.
-    fn keys(&self, cx: &mut BuildCx<'_>) -> Option<Option<Keys>> {
-        let mut read = |source: &Option<Located<SecretSource>>| match source {
-            Some(source) => Secret::read(source, cx).map(Some),
-            None => Some(None),
-        };
-        let (id, secret, token) = (read(&self.access_key_id), read(&self.secret_access_key), read(&self.session_token));
-        let (id, secret, token) = (id?, secret?, token?);
-        let text = |secret: Secret| secret.reveal().to_owned();
-        let pair = id.zip(secret);
-        Some(pair.map(|(id, secret)| Keys::new(text(id), text(secret), token.map(text))))
-    }
-
-    fn settings(self, bucket: String, prefix: String) -> S3Settings {
-        let text = |value: Option<Located<String>>| value.map(Located::into_inner);
-        S3Settings {
-            endpoint: text(self.endpoint),
-            region: text(self.region),
-            path_style: self.path_style.map(Located::into_inner),
-            profile: text(self.profile),
-            ca_file: text(self.ca_file).map(Into::into),
-            storage_class: text(self.storage_class),
-            sse: text(self.sse),
-            sse_kms_key_id: text(self.sse_kms_key_id),
-            ..S3Settings::new(bucket, prefix)
-        }
-    }
-}
-
-fn is_endpoint(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let odd = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
-    rest.is_some_and(|rest| {
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        !rest.is_empty() && !rest.contains(odd)
-    })
 }
 
 fn in_words(error: Error, span: std::ops::Range<usize>) -> Problem {
@@ -200,7 +128,8 @@ fn in_words(error: Error, span: std::ops::Range<usize>) -> Problem {
 
 /// Opens a repository by its URL alone, as on a command line. `environment` gives the variables that
 /// the AWS tools know: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_DEFAULT_REGION`,
-/// `AWS_PROFILE`, `AWS_CA_BUNDLE`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+/// `AWS_PROFILE`, `AWS_CA_BUNDLE`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`;
+/// and `RESEED_SSE_C_KEY`, the `sse_c_key` of a repository that has one.
 /// Nothing is asked of the repository yet.
 ///
 /// # Errors
@@ -212,6 +141,8 @@ pub fn open(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<A
         Address::S3 { bucket, prefix } => (bucket, prefix),
     };
     let first = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
+    let own = first(&["RESEED_SSE_C_KEY"]).map(|key| CustomerKey::parse(&key)).transpose();
+    let own = own.map_err(|why| Error::refused(format!("RESEED_SSE_C_KEY: {why}")).hint(bucket::OF_SSE_C))?;
     let pair = first(&["AWS_ACCESS_KEY_ID"]).zip(first(&["AWS_SECRET_ACCESS_KEY"]));
     s3_store(S3Settings {
         endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
@@ -219,6 +150,7 @@ pub fn open(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<A
         profile: first(&["AWS_PROFILE"]).filter(|_| pair.is_none()),
         ca_file: first(&["AWS_CA_BUNDLE"]).map(Into::into),
         keys: pair.map(|(id, secret)| Keys::new(id, secret, first(&["AWS_SESSION_TOKEN"]))),
+        sse_c_key: own,
         ..S3Settings::new(bucket, prefix)
     })
 }
@@ -265,6 +197,21 @@ mod tests {
                 "`x` is not one of the choices here"
             ]
         );
+        let wrong = "url = \"s3://bucket\"\nsse = \"AES256\"\nsse_c_key = { env = \"PATH\" }\nproxy = \"socks5://a\"\n\
+                     proxy_login = { env = \"PATH\" }\ntags = { \"\" = \"x\" }\n\
+                     object_lock = { mode = \"compliance\", keep = \"0s\" }";
+        assert_eq!(
+            problems(wrong),
+            [
+                "the server encrypts by `sse` or by a key of your own",
+                "a proxy is a URL without a path, or `none`",
+                "S3 takes ten tags, with names of 1 to 128 letters and values of at most 256",
+                "a lock holds for a time",
+                "this is no key of 32 bytes in base64",
+            ]
+        );
+        let login = "url = \"s3://bucket\"\nproxy_login = { env = \"PATH\" }";
+        assert_eq!(problems(login), ["a login belongs to a `proxy`"]);
         let alone = "url = \"s3://bucket\"\naccess_key_id = { env = \"PATH\" }";
         assert_eq!(problems(alone), ["the `secret_access_key` of this key is missing"]);
         let plain = "url = \"s3://bucket\"\nsecret_access_key = \"hunter2\"";

@@ -1,5 +1,6 @@
 //! Where objects are kept: one small trait, so that S3 and a directory are the same to all else.
 
+mod counted;
 mod file;
 mod probe;
 #[cfg(feature = "s3")]
@@ -11,13 +12,13 @@ use std::fmt::{self, Debug, Display};
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
-use serde::{Deserialize, Serialize};
 
+pub use counted::Counted;
 pub use file::FileStore;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use settings::{Keys, S3Settings, s3_store};
+pub use settings::{CustomerKey, Keys, LockMode, ObjectLock, Proxy, S3Settings, s3_store};
 
 /// The SHA-256 of an object as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +29,14 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest;
         Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Reads 64 hex digits in small letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits =
+            text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap_or_default();
+        digits.then(|| Self(std::array::from_fn(byte)))
     }
 
     /// Refuses bytes that have another hash.
@@ -48,8 +57,7 @@ impl Display for Sha256 {
 
 /// The name of an object below a repository's own prefix: parts of letters, digits, `.`, `_`, `-`,
 /// separated by `/`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
@@ -70,20 +78,6 @@ impl Key {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        Self::new(name)
-    }
-}
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        key.0
     }
 }
 
@@ -115,6 +109,14 @@ pub struct Object {
 pub trait Store: Debug + Send + Sync {
     /// The address, for people; no secret is in it.
     fn url(&self) -> String;
+
+    /// Judges, read-only, whether the store can do what its settings ask of it beyond keeping objects.
+    ///
+    /// # Errors
+    /// What it can't do, or that it can't be asked.
+    async fn judge(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Stores an object, replacing one of its name.
     ///

@@ -1,13 +1,13 @@
 //! Whether a chain can be restored, and up to where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reseed_core::Result;
 
 use crate::chain::{Broken, Chain};
 use crate::chunks::{Reading, examine};
-use crate::format::{Chunk, Manifest, chunks_of};
+use crate::format::{Chunk, Manifest};
 use crate::seal::Identities;
 use crate::store::Store;
 
@@ -85,13 +85,22 @@ async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth, how: 
         }
         return Ok(broken);
     }
-    let listed = store.list(&chunks_of(&manifest.run)).await?;
+    let mut listed = vec![];
+    for directory in directories(manifest) {
+        listed.extend(store.list(&directory).await?);
+    }
     let sizes: BTreeMap<_, _> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
     for chunk in manifest.stored().iter().flat_map(|stream| &stream.chunks) {
         let why = wrong(chunk, sizes.get(&*chunk.object).copied());
         broken.extend(why.map(|why| Broken { object: chunk.object.clone(), why }));
     }
     Ok(broken)
+}
+
+/// What the names of its chunks begin with: those of an upload, and of whatever else it was made of.
+fn directories(manifest: &Manifest) -> BTreeSet<String> {
+    let above = |object: &str| object.rsplit_once('/').map(|(above, _)| format!("{above}/"));
+    manifest.stored().iter().flat_map(|stream| &stream.chunks).filter_map(|chunk| above(&chunk.object)).collect()
 }
 
 fn wrong(chunk: &Chunk, size: Option<u64>) -> Option<String> {

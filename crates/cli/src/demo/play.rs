@@ -1,4 +1,5 @@
-//! The demo's two acts: the full seeding, and a reset by increment.
+//! What the demo sets up and runs; its two acts where nothing is between primary and standby: the full seeding,
+//! and a reset by increment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use reseed_core::report::{Outcome, RunReport};
 use reseed_lab::{LabError, Load, Major, Pair, PairOptions, Recipe, Server, Storage, installed_majors};
 use tokio::task::block_in_place;
 
+use super::staged::Staging;
 use super::tell::{self, Findings};
-use super::{Cancel, DemoArgs, backend_name};
+use super::{Cancel, DemoArgs, Via, backend_name};
 use crate::args::TalkArgs;
 use crate::observe::{Roles, Watch};
 use crate::out;
@@ -19,7 +21,7 @@ use crate::out;
 /// Bytes that one unit of pgbench's scale takes.
 const SCALE: u64 = 15 << 20;
 /// Transactions a second, all the while.
-const RATE: u32 = 300;
+pub(super) const RATE: u32 = 300;
 /// Transactions between seeding and reset, and how long they are waited for.
 const TRANSACTIONS: u64 = 1500;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,43 +46,81 @@ impl From<LabError> for Stop {
     }
 }
 
-/// Plays both acts and tells what came of them.
+/// What a demo works on.
+struct Stage {
+    /// Where a repository is between the two; before the pair, in whose lab it lies.
+    staging: Option<Staging>,
+    pair: Pair,
+    /// The file of a demo that goes from one to the other directly.
+    direct: String,
+}
+
+/// Plays all acts and tells what came of them.
 pub(super) async fn play(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<(), Stop> {
     let what = match storage {
-        Storage::Zfs => "two ZFS pools in files, an sshd on loopback",
-        Storage::Btrfs => "two btrfs file systems in files, an sshd on loopback",
+        Storage::Zfs => "ZFS pools in files",
+        Storage::Btrfs => "btrfs file systems in files",
         Storage::Directories => "two directories",
     };
-    out::talk(&format!("setting the stage: {what}, a primary with data"));
-    let pair = block_in_place(|| set_up(args, storage, cancel));
-    let pair = pair?;
-    let pipeline = pair.pipeline(&Recipe { name: "demo".to_owned(), ..Recipe::default() });
-    let mut findings = Findings::of(backend_name(storage));
-    let played = acts(&pair, &pipeline, &mut findings, cancel).await;
+    let way = match args.via {
+        Via::Direct if storage == Storage::Directories => "",
+        Via::Direct => ", an sshd on loopback",
+        Via::S3 => ", an S3 server on loopback",
+        Via::File => ", a directory as repository",
+    };
+    out::talk(&format!("setting the stage: {what}{way}, a primary with data"));
+    let stage = block_in_place(|| set_up(args, storage, cancel));
+    let stage = stage?;
+    let mut findings = Findings::of(backend_name(storage), args.via);
+    let played = match &stage.staging {
+        Some(staging) => staging.play(&stage.pair, &mut findings, cancel).await,
+        None => acts(&stage.pair, &stage.direct, &mut findings, cancel).await,
+    };
     if args.json {
         out::data(&format!("{}\n", findings.json()));
     } else if played.is_ok() {
-        out::data(&tell::story(&findings, &pipeline));
+        out::data(&tell::story(&findings, &stage.files()));
     }
-    block_in_place(|| finish(args, pair, &pipeline, cancel))?;
+    block_in_place(|| finish(args, stage, cancel))?;
     played
 }
 
-fn set_up(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<Pair, Stop> {
+impl Stage {
+    /// The pipeline files by their names.
+    fn files(&self) -> Vec<(&'static str, &str)> {
+        match &self.staging {
+            Some(staging) => staging.files(),
+            None => vec![("demo.toml", &self.direct)],
+        }
+    }
+}
+
+/// The most that a pool of the demo may take.
+pub(super) fn pool_bytes(args: &DemoArgs) -> u64 {
+    args.size.0 * 6 + (2 << 30)
+}
+
+fn set_up(args: &DemoArgs, storage: Storage, cancel: &Cancel) -> Result<Stage, Stop> {
+    let made = set_up_uncancelled(args, storage);
+    // Whatever failed, a cancel is the reason: the terminal sends Ctrl-C to whatever runs there.
+    if cancel.first.is_cancelled() { Err(Stop::Cancelled) } else { made }
+}
+
+fn set_up_uncancelled(args: &DemoArgs, storage: Storage) -> Result<Stage, Stop> {
     let scale = u32::try_from(args.size.0 / SCALE).unwrap_or(u32::MAX).max(1);
     // From 17 on a base backup can be an increment.
     let incremental = (storage == Storage::Directories).then(|| installed_majors().pop_last()).flatten();
     let incremental = incremental.map(|(_, major)| major).filter(|major| major.number >= 17);
     let settings = if incremental.is_some() { vec!["summarize_wal = on".to_owned()] } else { vec![] };
     let major = incremental.map_or_else(Major::newest, Ok)?;
-    let pool_bytes = args.size.0 * 6 + (2 << 30);
-    let options = PairOptions { storage, scale, pool_bytes, settings, ..PairOptions::small(major) };
-    let pair = Pair::new(&options);
-    // Whatever failed, a cancel is the reason: the terminal sends Ctrl-C to whatever runs there.
-    if cancel.first.is_cancelled() {
-        return Err(Stop::Cancelled);
-    }
-    Ok(pair?)
+    let options = PairOptions { storage, scale, pool_bytes: pool_bytes(args), settings, ..PairOptions::small(major) };
+    let pair = Pair::new(&options)?;
+    let staging = match args.via {
+        Via::Direct => None,
+        Via::S3 | Via::File => Some(Staging::set_up(args, &pair)?),
+    };
+    let direct = pair.pipeline(&Recipe { name: "demo".to_owned(), ..Recipe::default() });
+    Ok(Stage { staging, pair, direct })
 }
 
 async fn acts(pair: &Pair, pipeline: &str, findings: &mut Findings, cancel: &Cancel) -> Result<(), Stop> {
@@ -95,7 +135,7 @@ async fn acts(pair: &Pair, pipeline: &str, findings: &mut Findings, cancel: &Can
     block_in_place(|| compare(pair, load, findings))
 }
 
-async fn run(pipeline: &str, cancel: &Cancel) -> Result<RunReport, Stop> {
+pub(super) async fn run(pipeline: &str, cancel: &Cancel) -> Result<RunReport, Stop> {
     let loaded = config::load(pipeline, &BTreeMap::new()).map_err(|problems| {
         let first = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
         Stop::Disagree(format!("the demo's own pipeline file is wrong: {first}"))
@@ -117,7 +157,7 @@ async fn run(pipeline: &str, cancel: &Cancel) -> Result<RunReport, Stop> {
     Ok(report)
 }
 
-fn settled(report: Option<&RunReport>) -> Result<(), Stop> {
+pub(super) fn settled(report: Option<&RunReport>) -> Result<(), Stop> {
     match report {
         Some(report) if report.outcome != Outcome::Done => Err(Stop::Run(report.exit_code())),
         _ => Ok(()),
@@ -125,7 +165,7 @@ fn settled(report: Option<&RunReport>) -> Result<(), Stop> {
 }
 
 /// Lets the load go on until there is something worth sending.
-fn write_on(primary: &Server, cancel: &Cancel) -> Result<(), Stop> {
+pub(super) fn write_on(primary: &Server, cancel: &Cancel) -> Result<(), Stop> {
     let (begun, before) = (Instant::now(), primary.rows()?);
     while primary.rows()? < before + TRANSACTIONS && begun.elapsed() < PATIENCE {
         if cancel.first.is_cancelled() {
@@ -137,7 +177,7 @@ fn write_on(primary: &Server, cancel: &Cancel) -> Result<(), Stop> {
 }
 
 /// Stops the load and compares both sides where both have everything.
-fn compare(pair: &Pair, load: Load, findings: &mut Findings) -> Result<(), Stop> {
+pub(super) fn compare(pair: &Pair, load: Load, findings: &mut Findings) -> Result<(), Stop> {
     findings.streaming = pair.standby.streams();
     load.stop();
     pair.standby.catch_up(&pair.primary, CATCH_UP)?;
@@ -151,20 +191,30 @@ fn compare(pair: &Pair, load: Load, findings: &mut Findings) -> Result<(), Stop>
     Ok(())
 }
 
-fn finish(args: &DemoArgs, pair: Pair, pipeline: &str, cancel: &Cancel) -> Result<(), Stop> {
+fn finish(args: &DemoArgs, stage: Stage, cancel: &Cancel) -> Result<(), Stop> {
     if !args.keep || cancel.first.is_cancelled() {
         out::talk("removing servers, pools and files");
         return Ok(());
     }
-    let file = pair.lab.path("demo.toml");
-    let written = std::fs::write(&file, pipeline);
-    written.map_err(|error| Stop::Disagree(format!("can't write {file}: {error}")))?;
-    let (primary, standby) = (pair.primary.clone(), pair.standby.clone());
-    let script = pair.lab.keep()?;
-    for (name, server) in [("primary", primary), ("standby", standby)] {
+    let mut paths = vec![];
+    for (name, text) in stage.files() {
+        let path = stage.pair.lab.path(name);
+        let written = std::fs::write(&path, text);
+        written.map_err(|error| Stop::Disagree(format!("can't write {path}: {error}")))?;
+        paths.push(path);
+    }
+    let mut servers = vec![("primary", stage.pair.primary.clone()), ("standby", stage.pair.standby.clone())];
+    if let Some(staging) = stage.staging {
+        servers.push(("alone", staging.alone.clone()));
+        staging.keep();
+    }
+    let script = stage.pair.lab.keep()?;
+    for (name, server) in servers {
         out::talk(&format!("{name}: psql -h {} -p {} -U postgres postgres", server.sockets, server.port));
     }
-    out::talk(&format!("reset it again: reseed run {file}"));
+    for path in paths {
+        out::talk(&format!("do it again: reseed run {path}"));
+    }
     out::talk(&format!("remove everything: sh {}", script.display()));
     Ok(())
 }

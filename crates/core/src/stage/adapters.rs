@@ -269,12 +269,14 @@ pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &
     received.await.map_err(|e| e.context(format!("receiving {dataset}")))
 }
 
-/// Notes in the report what has arrived.
+/// Notes in the report what has arrived: of a chain, where its first stream starts and its last one ends.
 pub(crate) fn report_received(header: &StreamHeader, cx: &StageCx) {
     if header.part.main {
         cx.report(|report| {
-            report.full = header.from_guid.is_none();
-            report.from_guid = header.from_guid.clone();
+            if report.to_guid.is_none() {
+                report.full = header.from_guid.is_none();
+                report.from_guid = header.from_guid.clone();
+            }
             report.to_guid = Some(header.part.guid.clone());
         });
     }

@@ -185,6 +185,21 @@ impl CheckCx {
         Err(Error::refused("no later stage receives what this one sends"))
     }
 
+    /// Snapshots of these datasets with which an earlier run was not done, as a later stage says that can go
+    /// on with their streams: who takes snapshots takes no new ones then, where these are still there.
+    ///
+    /// # Errors
+    /// When what is kept of that run can't be looked at.
+    pub async fn unfinished(&self, datasets: &[&str]) -> Result<Option<Vec<SnapshotPart>>> {
+        for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
+            let cx = CheckCx { run: Arc::clone(&self.run), index };
+            if let Some(begun) = stage.unfinished(datasets, &cx).await? {
+                return Ok(Some(begun));
+            }
+        }
+        Ok(None)
+    }
+
     /// The kind that this stage is given.
     pub fn input(&self) -> Option<Kind> {
         let mut earlier = self.run.stages.iter().take(self.index);

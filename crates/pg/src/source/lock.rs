@@ -3,7 +3,7 @@
 use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 
-use crate::session::Session;
+use crate::session::{Column, Session};
 use crate::target::survey::Standby;
 
 /// The first of the two keys of reseed's locks; it is of no meaning but to be always the same.

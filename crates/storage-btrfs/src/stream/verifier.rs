@@ -1,12 +1,17 @@
 //! Judges a stream as its bytes come, whatever pieces they come in.
 
+use std::collections::BTreeMap;
+
 use super::attributes::{CLONE_UUID, PATH, UUID, uuid, value};
 
-const MAGIC: &[u8; 13] = b"btrfs-stream\0";
+pub(super) const MAGIC: &[u8; 13] = b"btrfs-stream\0";
 const HEADER: usize = MAGIC.len() + 4;
 const HEAD: usize = 10;
 /// More than any `btrfs` writes as one command: 64 KiB by version 1, 144 KiB by later ones.
 const LONGEST: usize = 16 << 20;
+
+/// Versions of the format that are read.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=3;
 
 const SUBVOL: u16 = 1;
 const SNAPSHOT: u16 = 2;
@@ -25,6 +30,21 @@ pub struct Expected {
     pub base: Option<String>,
 }
 
+/// What was seen of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The version of the format.
+    pub version: u32,
+    /// The name of the snapshot.
+    pub name: Option<String>,
+    /// Identity of the snapshot.
+    pub uuid: Option<String>,
+    /// Identity of what the increment starts from; `None` for a whole.
+    pub base: Option<String>,
+    /// How many commands of each type, by the number of the type.
+    pub commands: BTreeMap<u16, u64>,
+}
+
 /// Why a stream is none, or not the one that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +59,12 @@ pub enum Broken {
         found: u32,
         /// What was asked for.
         expected: u32,
+    },
+    /// It is of a version that is not known.
+    #[error("the stream says that it is of version {found}, and only versions 1 to 3 are known")]
+    Unknown {
+        /// What it says.
+        found: u32,
     },
     /// A command's length can't be right.
     #[error("command {command} of the stream, at byte {offset}, says that it is {length} bytes long")]
@@ -95,7 +121,9 @@ enum State {
 /// Judges one stream. It keeps no more of it than a command that says what the stream is.
 #[derive(Debug)]
 pub struct Verifier {
-    expected: Expected,
+    /// What it must be; anything where that is not known.
+    expected: Option<Expected>,
+    seen: Seen,
     state: State,
     kept: Vec<u8>,
     /// Bytes that have been judged or kept.
@@ -106,9 +134,35 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A judge of a stream that has not begun.
+    /// A judge of a stream that has not begun and must be this one.
     pub fn new(expected: Expected) -> Self {
-        Self { expected, state: State::Header, kept: Vec::new(), offset: 0, begun: 0, command: 0 }
+        Self { expected: Some(expected), ..Self::any() }
+    }
+
+    /// A judge of whatever stream comes.
+    pub fn any() -> Self {
+        let (state, seen) = (State::Header, Seen::default());
+        Self { expected: None, seen, state, kept: Vec::new(), offset: 0, begun: 0, command: 0 }
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// How many commands have begun.
+    pub fn command(&self) -> u64 {
+        self.command
+    }
+
+    /// Bytes that were pushed.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the command begins, in bytes, that is being read or comes next.
+    pub fn border(&self) -> u64 {
+        self.begun
     }
 
     /// Judges the next bytes. After an error nothing more may be pushed.
@@ -154,9 +208,10 @@ impl Verifier {
         }
         if whole {
             let found = number(&self.kept[MAGIC.len()..]);
-            let expected = self.expected.version;
-            if found != expected {
-                return Err(Broken::Version { found, expected });
+            match self.expected.as_ref().map(|expected| expected.version) {
+                Some(expected) if found != expected => return Err(Broken::Version { found, expected }),
+                None if !VERSIONS.contains(&found) => return Err(Broken::Unknown { found }),
+                _ => self.seen.version = found,
             }
             self.next();
         }
@@ -212,6 +267,7 @@ impl Verifier {
 
     /// A command whose bytes are right.
     fn complete(&mut self, kind: u16) -> Result<(), Broken> {
+        *self.seen.commands.entry(kind).or_default() += 1;
         match (kind, self.command) {
             (SUBVOL | SNAPSHOT, 1) => self.identify(kind)?,
             (SUBVOL | SNAPSHOT, _) => return Err(self.other("a second subvolume begins".to_owned())),
@@ -226,20 +282,23 @@ impl Verifier {
     }
 
     /// Whether the first command speaks of what is expected.
-    fn identify(&self, kind: u16) -> Result<(), Broken> {
-        let Expected { name, uuid: expected, base, .. } = &self.expected;
+    fn identify(&mut self, kind: u16) -> Result<(), Broken> {
         let told = |attribute| value(&self.kept, attribute).and_then(uuid);
-        if told(UUID).as_ref() != Some(expected) || value(&self.kept, PATH) != Some(name.as_bytes()) {
-            let found = told(UUID).unwrap_or_else(|| "nothing".to_owned());
+        self.seen.uuid = told(UUID);
+        self.seen.base = if kind == SNAPSHOT { told(CLONE_UUID) } else { None };
+        self.seen.name = value(&self.kept, PATH).map(|name| String::from_utf8_lossy(name).into_owned());
+        let Some(Expected { name, uuid: expected, base, .. }) = &self.expected else { return Ok(()) };
+        let Seen { uuid: found, base: from, name: called, .. } = &self.seen;
+        if found.as_ref() != Some(expected) || called.as_ref() != Some(name) {
+            let found = found.as_deref().unwrap_or("nothing");
             return Err(self.other(format!("it sends {found} and not {name} ({expected})")));
         }
-        let from = if kind == SNAPSHOT { told(CLONE_UUID) } else { None };
-        if (kind == SNAPSHOT) != base.is_some() || from != *base {
+        if (kind == SNAPSHOT) != base.is_some() || from != base {
             let words = |base: &Option<String>| match base {
                 Some(base) => format!("an increment from {base}"),
                 None => "a whole".to_owned(),
             };
-            return Err(self.other(format!("it is {} and not {}", words(&from), words(base))));
+            return Err(self.other(format!("it is {} and not {}", words(from), words(base))));
         }
         Ok(())
     }

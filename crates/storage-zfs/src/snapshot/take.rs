@@ -1,7 +1,8 @@
 //! Taking the snapshots, in one act for each pool.
 
-use reseed_core::item::SnapshotPart;
+use reseed_core::item::{ArmedSnapshots, SnapshotPart};
 use reseed_core::stage::StageCx;
+use reseed_core::undo::Armed;
 use reseed_core::{Error, Result};
 
 use crate::layout::Part;
@@ -18,13 +19,15 @@ pub(super) async fn take(
     target: &str,
     cx: &StageCx,
 ) -> Result<Vec<SnapshotPart>> {
-    let act = Act { zfs, short: name::snapshot(cx.run_id()), properties: properties(target, cx), cx };
+    let mut act =
+        Act { zfs, short: name::snapshot(cx.run_id()), properties: properties(target, cx), armed: vec![], cx };
     let mut pools: Vec<_> = parts.iter().map(|part| name::pool(&part.dataset)).collect();
     pools.dedup();
     for pool in pools {
         let mine = parts.iter().map(|part| part.dataset.as_str()).filter(|dataset| name::pool(dataset) == pool);
         act.in_one_pool(&mine.collect::<Vec<_>>(), features).await?;
     }
+    cx.board().put(ArmedSnapshots(std::mem::take(&mut act.armed)));
     let mut taken = Vec::with_capacity(parts.len());
     for part in parts {
         let guid = zfs.guid(&format!("{}@{}", part.dataset, act.short)).await?;
@@ -45,11 +48,12 @@ struct Act<'a> {
     zfs: &'a Zfs,
     short: String,
     properties: Vec<String>,
+    armed: Vec<Armed>,
     cx: &'a StageCx,
 }
 
 impl Act<'_> {
-    async fn in_one_pool(&self, datasets: &[&str], features: &Features) -> Result<()> {
+    async fn in_one_pool(&mut self, datasets: &[&str], features: &Features) -> Result<()> {
         match datasets {
             [] => Ok(()),
             [_] => self.by_name(datasets).await,
@@ -59,7 +63,7 @@ impl Act<'_> {
     }
 
     /// One command that names each of them.
-    async fn by_name(&self, datasets: &[&str]) -> Result<()> {
+    async fn by_name(&mut self, datasets: &[&str]) -> Result<()> {
         let names: Vec<_> = datasets.iter().map(|dataset| format!("{dataset}@{}", self.short)).collect();
         datasets.iter().try_for_each(|dataset| self.arm(dataset, false))?;
         self.snapshot(&["snapshot"], &names).await
@@ -67,7 +71,7 @@ impl Act<'_> {
 
     /// Where `zfs snapshot` takes one name only: the whole tree above them, and what was not wanted
     /// is destroyed at once.
-    async fn by_ancestor(&self, datasets: &[&str]) -> Result<()> {
+    async fn by_ancestor(&mut self, datasets: &[&str]) -> Result<()> {
         let ancestor = name::common_ancestor(datasets.iter().copied());
         let ancestor = ancestor.ok_or_else(|| Error::failed("datasets of several pools in one act"))?;
         let name = format!("{ancestor}@{}", self.short);
@@ -81,9 +85,10 @@ impl Act<'_> {
         Ok(())
     }
 
-    fn arm(&self, dataset: &str, tree: bool) -> Result<()> {
+    fn arm(&mut self, dataset: &str, tree: bool) -> Result<()> {
         let (dataset, short) = (dataset.to_owned(), self.short.clone());
-        self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree }).map(drop)
+        self.armed.push(self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree })?);
+        Ok(())
     }
 
     async fn snapshot(&self, verb: &[&str], names: &[String]) -> Result<()> {

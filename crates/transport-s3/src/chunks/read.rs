@@ -135,6 +135,9 @@ fn decode(chunk: &Chunk, object: &[u8], identities: Option<&Identities>) -> Resu
     }
     let opened = identities.map(|identities| identities.decrypt(object)).transpose()?;
     let frame = opened.as_deref().unwrap_or(object);
+    if chunk.frame.is_some_and(|sha256| Sha256::of(frame) != sha256) {
+        return Err("what is encrypted in it is not what was stored".to_owned());
+    }
     let size = usize::try_from(chunk.size).map_err(|_| "no memory holds it".to_owned())?;
     let plain = zstd::bulk::decompress(frame, size).map_err(|error| format!("it can't be decompressed: {error}"))?;
     match plain.len() == size {

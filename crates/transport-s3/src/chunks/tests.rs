@@ -84,7 +84,7 @@ async fn a_stream_comes_back_as_it_was_whatever_its_length() {
     for size in [0, 1, 99, 100, 101, 1000, 12_345] {
         let directory = tempfile::tempdir().unwrap();
         let (store, data) = (store(&directory), noise(size));
-        let written = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
+        let written = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap();
         assert_eq!((written.size, written.chunks.len()), (size as u64, size.div_ceil(100)));
         assert_eq!(written.sha256, Sha256::of(&data));
         for ahead in [1, 4] {
@@ -98,18 +98,23 @@ async fn a_stream_comes_back_as_it_was_whatever_its_length() {
 #[tokio::test]
 async fn a_stream_that_is_cut_is_never_taken_for_whole() {
     let directory = tempfile::tempdir().unwrap();
-    let error = write(&store(&directory), "run", 0, stream(&noise(250), true), &how()).await.unwrap_err();
+    let error =
+        write(&Keeping::new(&store(&directory), "run"), 0, stream(&noise(250), true), &how()).await.unwrap_err();
     assert_eq!(error.chain(), "cut");
 }
 
 #[tokio::test]
-async fn what_another_run_wrote_is_not_overwritten_and_what_is_the_same_is_taken() {
+async fn what_is_the_same_is_taken_and_what_is_not_is_never_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let (store, data) = (store(&directory), noise(250));
-    let first = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
-    assert_eq!(write(&store, "run", 0, stream(&data, false), &how()).await.unwrap(), first);
-    let error = write(&store, "run", 0, stream(&noise(251)[1..], false), &how()).await.unwrap_err();
-    assert!(error.chain().contains("was written by another run"), "{}", error.chain());
+    let first = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap();
+    assert_eq!(write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap(), first);
+    // Another's bytes have another name; what has this name and is not this was altered.
+    std::fs::write(directory.path().join(&first.chunks[1].object), "x").unwrap();
+    let error = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap_err();
+    assert!(error.chain().contains("is not what its name says"), "{}", error.chain());
+    std::fs::remove_file(directory.path().join(&first.chunks[1].object)).unwrap();
+    write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap();
     all(read(&store, &of(&first), &reading(2))).await.1.unwrap();
 }
 
@@ -135,7 +140,7 @@ async fn no_wrong_byte_comes_out_and_the_object_is_named() {
     for (index, harm) in (0..10).flat_map(|index| harms.map(|harm| (index, harm))) {
         let directory = tempfile::tempdir().unwrap();
         let store = store(&directory);
-        let written = write(&store, "run", 0, stream(&data, false), &how()).await.unwrap();
+        let written = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how()).await.unwrap();
         let object = written.chunks[index].object.clone();
         let path = directory.path().join(&object);
         match harm(std::fs::read(&path).unwrap()) {
@@ -153,7 +158,7 @@ async fn no_wrong_byte_comes_out_and_the_object_is_named() {
 async fn chunks_in_another_order_never_end_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&directory);
-    let written = write(&store, "run", 0, stream(&noise(300), false), &how()).await.unwrap();
+    let written = write(&Keeping::new(&store, "run"), 0, stream(&noise(300), false), &how()).await.unwrap();
     let mut record = of(&written);
     record.chunks.swap(0, 1);
     let (_, end) = all(read(&store, &record, &reading(3))).await;
@@ -203,7 +208,7 @@ async fn a_store_that_fails_at_any_call_fails_the_whole() {
     for at in 0..10 {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Failing(store(&directory), at.into()));
-        let error = write(&store, "run", 0, stream(&noise(1000), false), &how()).await.unwrap_err();
+        let error = write(&Keeping::new(&store, "run"), 0, stream(&noise(1000), false), &how()).await.unwrap_err();
         assert_eq!(error.chain(), "no");
     }
 }
@@ -218,7 +223,7 @@ async fn what_is_encrypted_comes_back_to_who_has_the_key_and_to_nobody_else() {
     let recipients = Recipients::parse([&*keys[0].to_public().to_string()]).unwrap();
     let data = noise(1000);
     let how = Writing { recipients: recipients.clone(), ..how() };
-    let written = write(&store, "run", 0, stream(&data, false), &how).await.unwrap();
+    let written = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how).await.unwrap();
     let record = Stream { recipients: recipients.names(), ..of(&written) };
     for chunk in &written.chunks {
         assert!(chunk.object.ends_with(".zst.age"), "{}", chunk.object);
@@ -237,4 +242,48 @@ async fn what_is_encrypted_comes_back_to_who_has_the_key_and_to_nobody_else() {
         assert!(refused.chain().contains(why), "{}", refused.chain());
         assert!(refused.hint_text().is_some_and(|hint| hint.contains(&record.recipients[0])));
     }
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_stored_again_encrypted_or_not() {
+    let key = age::x25519::Identity::generate().to_public().to_string();
+    for recipients in [Recipients::default(), Recipients::parse([&*key]).unwrap()] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, data) = (store(&directory), noise(1000));
+        let how = Writing { recipients, ..how() };
+        write(&Keeping::new(&store, "run"), 0, stream(&data[..450], true), &how).await.unwrap_err();
+        let before = store.list("").await.unwrap();
+        let begun = Keeping::begun(&store, "run").await.unwrap();
+        assert_eq!(begun.there.size().0, before.len());
+        let written = write(&begun, 0, stream(&data, false), &how).await.unwrap();
+        let names: Vec<_> = written.chunks.iter().map(|chunk| chunk.object.clone()).collect();
+        assert!(before.iter().all(|object| names.iter().any(|name| name == object.key.as_str())), "{names:?}");
+        assert_eq!(store.list("").await.unwrap().len(), 10, "none is there twice");
+        let all: u64 = written.chunks.iter().map(|chunk| chunk.stored).sum();
+        assert_eq!(written.sent + before.iter().map(|object| object.size).sum::<u64>(), all);
+        // What has the right name and not the right size is stored anew, and refused where that can't be.
+        let again = Keeping::begun(&store, "run").await.unwrap();
+        assert_eq!(write(&again, 0, stream(&data, false), &how).await.unwrap(), Written { sent: 0, ..written });
+    }
+}
+
+/// An age file that anyone could write, as who puts has no secret: its content is judged before it goes on.
+#[tokio::test]
+async fn an_age_file_with_something_else_in_it_is_not_taken_for_the_chunk() {
+    use age::secrecy::ExposeSecret;
+    let directory = tempfile::tempdir().unwrap();
+    let (store, data) = (store(&directory), noise(200));
+    let key = age::x25519::Identity::generate();
+    let identities = Identities::parse(key.to_string().expose_secret()).unwrap();
+    let recipients = Recipients::parse([&*key.to_public().to_string()]).unwrap();
+    let how = Writing { recipients: recipients.clone(), ..how() };
+    let written = write(&Keeping::new(&store, "run"), 0, stream(&data, false), &how).await.unwrap();
+    let mut record = Stream { recipients: recipients.names(), ..of(&written) };
+    let forged = recipients.encrypt(&zstd::bulk::compress(&[7; 100], 3).unwrap()).unwrap();
+    let chunk = &mut record.chunks[1];
+    std::fs::write(directory.path().join(&chunk.object), &forged).unwrap();
+    (chunk.stored, chunk.sha256) = (forged.len() as u64, Sha256::of(&forged));
+    let (bytes, end) = all(read(&store, &record, &Reading { ahead: 2, identities })).await;
+    assert_eq!(bytes, data[..100]);
+    assert!(end.unwrap_err().chain().contains("is not what was stored"));
 }

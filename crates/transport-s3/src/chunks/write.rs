@@ -1,5 +1,6 @@
 //! Cutting a stream into chunks, which are compressed, hashed and stored several at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,9 +9,9 @@ use reseed_core::{Error, Result};
 use sha2::Digest;
 use tokio::task::JoinSet;
 
-use crate::format::{self, Chunk};
+use crate::format::{self, Chunk, ChunkName};
 use crate::seal::Recipients;
-use crate::store::{Key, Sha256, Store};
+use crate::store::{Key, Object, Sha256, Store};
 
 /// How streams are cut. Memory is bounded by about twice `chunk` for each one in flight, three times where
 /// they are encrypted, and one more that is being filled.
@@ -26,6 +27,68 @@ pub struct Writing {
     pub recipients: Recipients,
 }
 
+/// Where the chunks of an upload are kept, and which of them are there already.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The upload: chunks have it in their names.
+    pub upload: String,
+    /// What an earlier run has put of it.
+    pub there: Arc<There>,
+}
+
+impl Keeping {
+    /// The chunks of an upload of which nothing is there.
+    pub fn new(store: &Arc<dyn Store>, upload: &str) -> Self {
+        Self { store: Arc::clone(store), upload: upload.to_owned(), there: Arc::default() }
+    }
+
+    /// Those of an upload that was begun: what is there is found by listing it.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    pub async fn begun(store: &Arc<dyn Store>, upload: &str) -> Result<Self> {
+        let there = There::of(store.list(&format::chunks_of(upload)).await?);
+        Ok(Self { there: Arc::new(there), ..Self::new(store, upload) })
+    }
+}
+
+/// Chunks that are there, by what their names say of their frames.
+#[derive(Debug, Default)]
+pub struct There(HashMap<String, (Object, Option<Sha256>)>);
+
+impl There {
+    fn of(objects: Vec<Object>) -> Self {
+        let named = |object: Object| ChunkName::read(&object.key).map(|name| (name.stem, (object, name.object)));
+        Self(objects.into_iter().filter_map(named).collect())
+    }
+
+    /// How many there are, and their bytes.
+    pub fn size(&self) -> (usize, u64) {
+        (self.0.len(), self.0.values().map(|(object, _)| object.size).sum())
+    }
+
+    /// The object that holds this frame, as a chunk of so many bytes.
+    fn chunk(&self, stem: &str, frame: &[u8], sha256: Sha256, size: u64, is_encrypted: bool) -> Option<Chunk> {
+        let (object, encrypted) = self.0.get(stem)?;
+        let name = || object.key.as_str().to_owned();
+        match encrypted {
+            Some(sha256_of_object) if is_encrypted && object.size > frame.len() as u64 => Some(Chunk {
+                object: name(),
+                stored: object.size,
+                sha256: *sha256_of_object,
+                frame: Some(sha256),
+                size,
+            }),
+            None if !is_encrypted && object.size == frame.len() as u64 => {
+                Some(Chunk { object: name(), stored: object.size, sha256, frame: None, size })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A stream that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -35,21 +98,17 @@ pub struct Written {
     pub sha256: Sha256,
     /// The pieces, in order.
     pub chunks: Vec<Chunk>,
+    /// Bytes of objects that had to be stored: the others were there.
+    pub sent: u64,
 }
 
-/// Stores a stream as the run's stream of this number. Nothing is of any use to anyone before a
+/// Stores a stream as the upload's stream of this number. Nothing is of any use to anyone before a
 /// manifest names it.
 ///
 /// # Errors
 /// When the stream or the store fails. What was stored by then is left to the caller, who knows the
-/// names: they begin with [`format::chunks_of`] the run.
-pub async fn write(
-    store: &Arc<dyn Store>,
-    run: &str,
-    number: usize,
-    stream: BoxStream,
-    how: &Writing,
-) -> Result<Written> {
+/// names: they begin with [`format::chunks_of`] the upload.
+pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing) -> Result<Written> {
     let mut going = Going { tasks: JoinSet::new(), done: vec![], most: how.in_flight.max(1) };
     let (mut hash, mut size) = (sha2::Sha256::new(), 0);
     let mut cutter = Cutter { stream: Some(stream), rest: BytesMut::new(), most: how.chunk.max(1) };
@@ -58,17 +117,11 @@ pub async fn write(
         hash.update(&plain);
         size += plain.len() as u64;
         going.room().await?;
-        let (store, key, how) = (Arc::clone(store), how.key(run, number, index)?, how.clone());
-        going.tasks.spawn(async move { Ok((index, keep(store, key, plain, how).await?)) });
+        let (to, how) = (to.clone(), how.clone());
+        going.tasks.spawn(async move { Ok((index, keep(to, (number, index), plain, how).await?)) });
     }
-    Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks: going.end().await? })
-}
-
-impl Writing {
-    fn key(&self, run: &str, stream: usize, chunk: usize) -> Result<Key> {
-        let key = format::chunk_key(run, stream, chunk)?;
-        if self.recipients.is_empty() { Ok(key) } else { format::encrypted(&key) }
-    }
+    let (chunks, sent) = going.end().await?;
+    Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
 }
 
 /// Cuts a stream into pieces of one size, the last of which may be shorter.
@@ -94,41 +147,72 @@ impl Cutter {
     }
 }
 
-/// Compresses, encrypts and stores one chunk.
-async fn keep(store: Arc<dyn Store>, key: Key, plain: Bytes, how: Writing) -> Result<Chunk> {
-    let size = plain.len() as u64;
-    let encoding = tokio::task::spawn_blocking(move || encode(&plain, &how));
-    let (bytes, sha256) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
-    let stored = bytes.len() as u64;
-    if !store.put_new(&key, bytes, sha256).await? {
-        is_mine(store.as_ref(), &key, sha256).await?;
+/// A chunk that is kept, and whether it had to be stored for that.
+type Kept = (Chunk, bool);
+
+/// Compresses, encrypts and stores one chunk, unless it is there.
+async fn keep(to: Keeping, place: (usize, usize), plain: Bytes, how: Writing) -> Result<Kept> {
+    let (upload, there) = (to.upload.clone(), Arc::clone(&to.there));
+    let encoding = tokio::task::spawn_blocking(move || encode(&upload, place, &there, &plain, &how));
+    let (chunk, bytes) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
+    let Some(bytes) = bytes else { return Ok((chunk, false)) };
+    let key = Key::new(&*chunk.object)?;
+    if !to.store.put_new(&key, bytes, chunk.sha256).await? {
+        is_mine(to.store.as_ref(), &key, chunk.sha256).await?;
     }
-    Ok(Chunk { object: key.as_str().to_owned(), stored, sha256, size })
+    Ok((chunk, true))
 }
 
-fn encode(plain: &[u8], how: &Writing) -> Result<(Bytes, Sha256)> {
-    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), how.level)?;
+/// One chunk, and its object's bytes where that is not there.
+fn encode(
+    upload: &str,
+    (stream, index): (usize, usize),
+    there: &There,
+    plain: &[u8],
+    how: &Writing,
+) -> Result<(Chunk, Option<Bytes>)> {
+    let (frame, size) = (compress(plain, how.level)?, plain.len() as u64);
+    let sha256 = Sha256::of(&frame);
+    let stem = format::chunk_stem(upload, stream, index, &sha256);
+    let is_encrypted = !how.recipients.is_empty();
+    if let Some(chunk) = there.chunk(&stem, &frame, sha256, size, is_encrypted) {
+        return Ok((chunk, None));
+    }
+    let chunk = |key: Key, bytes: Vec<u8>, sha256, frame| {
+        let stored = bytes.len() as u64;
+        (Chunk { object: key.as_str().to_owned(), stored, sha256, frame, size }, Some(Bytes::from(bytes)))
+    };
+    if !is_encrypted {
+        return Ok(chunk(format::chunk_key(&stem)?, frame, sha256, None));
+    }
+    let bytes = how.recipients.encrypt(&frame)?;
+    let of_object = Sha256::of(&bytes);
+    Ok(chunk(format::encrypted(&stem, &of_object)?, bytes, of_object, Some(sha256)))
+}
+
+fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(plain.len() as u64))?;
     std::io::Write::write_all(&mut encoder, plain)?;
-    let frame = encoder.finish()?;
-    let bytes = Bytes::from(if how.recipients.is_empty() { frame } else { how.recipients.encrypt(&frame)? });
-    let sha256 = Sha256::of(&bytes);
-    Ok((bytes, sha256))
+    Ok(encoder.finish()?)
 }
 
-/// An object of a chunk's name is there: an earlier try whose answer was lost, or another's.
+/// An object of a chunk's name is there: stored by an earlier try whose answer was lost, or altered.
 async fn is_mine(store: &dyn Store, key: &Key, sha256: Sha256) -> Result<()> {
     match store.get(key).await? {
         Some(bytes) if Sha256::of(&bytes) == sha256 => Ok(()),
-        _ => Err(Error::failed(format!("{key} in {} was written by another run", store.url()))),
+        _ => {
+            let error = Error::failed(format!("{key} in {} is not what its name says", store.url()));
+            Err(error.hint("delete that object and run it again"))
+        }
     }
 }
 
 /// Chunks that are on their way. To drop it is to give them up.
 struct Going {
-    tasks: JoinSet<Result<(usize, Chunk)>>,
-    done: Vec<(usize, Chunk)>,
+    tasks: JoinSet<Result<(usize, Kept)>>,
+    done: Vec<(usize, Kept)>,
     most: usize,
 }
 
@@ -147,12 +231,13 @@ impl Going {
         Ok(())
     }
 
-    /// All of them, in order.
-    async fn end(mut self) -> Result<Vec<Chunk>> {
+    /// All of them, in order, and the bytes of those that had to be stored.
+    async fn end(mut self) -> Result<(Vec<Chunk>, u64)> {
         while !self.tasks.is_empty() {
             self.one().await?;
         }
         self.done.sort_by_key(|(index, _)| *index);
-        Ok(self.done.into_iter().map(|(_, chunk)| chunk).collect())
+        let sent = self.done.iter().filter(|(_, kept)| kept.1).map(|(_, kept)| kept.0.stored).sum();
+        Ok((self.done.into_iter().map(|(_, (chunk, _))| chunk).collect(), sent))
     }
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod fault;
+mod request;
 mod signed;
 
 use std::fmt;
@@ -14,9 +15,8 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::operation::get_object_lock_configuration::GetObjectLockConfigurationOutput;
+use aws_sdk_s3::types::ObjectLockEnabled;
 use bytes::{Bytes, BytesMut};
 use reseed_core::{Error, Result};
 use tokio::sync::OnceCell;
@@ -87,28 +87,12 @@ impl S3Store {
         Key::new(below).ok()
     }
 
-    fn upload(&self, client: &Client, key: &Key, bytes: Bytes, sha256: Sha256) -> PutObjectFluentBuilder {
-        let set = &self.settings;
-        client
-            .put_object()
-            .bucket(&set.bucket)
-            .key(self.name(key.as_str()))
-            // Some servers heed the checksum only where the algorithm is named too.
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .checksum_sha256(signed::base64(&sha256.0))
-            .set_storage_class(set.storage_class.as_deref().map(StorageClass::from))
-            .set_server_side_encryption(set.sse.as_deref().map(ServerSideEncryption::from))
-            .set_ssekms_key_id(set.sse_kms_key_id.clone())
-            .body(ByteStream::from(bytes))
-    }
-
     /// One look at an object, with its whole body; the inner error is one of the line and worth
     /// another attempt.
     async fn fetch(&self, key: &Key) -> Result<Result<Option<Bytes>, Broken>> {
         let Connected { client, place } = self.connected().await?;
-        let request = client.get_object().bucket(&self.settings.bucket).key(self.name(key.as_str()));
-        match request.send().await {
-            Ok(object) => body(object, place, key).await,
+        match self.download(client, key).send().await {
+            Ok(object) => body(object, place, key, self.settings.stall).await,
             Err(error) if error.code() == Some("NoSuchKey") => Ok(Ok(None)),
             Err(error) => Err(told(place, format!("can't read {key}"), &error)),
         }
@@ -118,6 +102,8 @@ impl S3Store {
 /// Why a body did not arrive as it was sent.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
+    #[error("nothing came for {} s after {arrived} of {length} bytes", .stall.as_secs_f32())]
+    Stalled { arrived: u64, length: u64, stall: Duration },
     #[error("{arrived} of {length} bytes arrived")]
     Short { arrived: u64, length: u64 },
     #[error("the line broke after {arrived} of {length} bytes: {cause}")]
@@ -125,7 +111,12 @@ enum Broken {
 }
 
 /// The body of an object, read to its end.
-async fn body(object: GetObjectOutput, place: &Place, key: &Key) -> Result<Result<Option<Bytes>, Broken>> {
+async fn body(
+    object: GetObjectOutput,
+    place: &Place,
+    key: &Key,
+    stall: Duration,
+) -> Result<Result<Option<Bytes>, Broken>> {
     let refused = |why: String| Error::failed(format!("can't read {key} in {}", place.url)).because(why);
     let length = object.content_length().and_then(|length| u64::try_from(length).ok());
     let length = length.ok_or_else(|| refused("the server doesn't tell its length".to_owned()))?;
@@ -134,10 +125,12 @@ async fn body(object: GetObjectOutput, place: &Place, key: &Key) -> Result<Resul
     }
     let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
     let mut parts = object.body;
-    while let Some(part) = parts.next().await {
-        match part {
-            Ok(part) => bytes.extend_from_slice(&part),
-            Err(error) => {
+    loop {
+        match tokio::time::timeout(stall, parts.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(part))) => bytes.extend_from_slice(&part),
+            Err(_) => return Ok(Err(Broken::Stalled { arrived: bytes.len() as u64, length, stall })),
+            Ok(Some(Err(error))) => {
                 let cause = fault::chain(&error);
                 return Ok(Err(Broken::Line { arrived: bytes.len() as u64, length, cause }));
             }
@@ -147,6 +140,11 @@ async fn body(object: GetObjectOutput, place: &Place, key: &Key) -> Result<Resul
         arrived if arrived == length => Ok(Ok(Some(bytes.freeze()))),
         arrived => Ok(Err(Broken::Short { arrived, length })),
     }
+}
+
+fn locks(found: &GetObjectLockConfigurationOutput) -> bool {
+    let enabled = found.object_lock_configuration().and_then(|lock| lock.object_lock_enabled());
+    enabled == Some(&ObjectLockEnabled::Enabled)
 }
 
 /// The time limits of a call that moves this many bytes.
@@ -176,6 +174,20 @@ async fn wait_before(attempt: u32) {
 impl Store for S3Store {
     fn url(&self) -> String {
         self.settings.url()
+    }
+
+    async fn judge(&self) -> Result<()> {
+        if self.settings.object_lock.is_none() && !self.settings.legal_hold {
+            return Ok(());
+        }
+        let Connected { client, place } = self.connected().await?;
+        match client.get_object_lock_configuration().bucket(&self.settings.bucket).send().await {
+            Ok(found) if locks(&found) => Ok(()),
+            Err(error) if error.code() != Some("ObjectLockConfigurationNotFoundError") => {
+                Err(told(place, "can't ask whether objects can be locked".to_owned(), &error))
+            }
+            _ => Err(Fault::NoLock.told(place, "can't keep objects locked")),
+        }
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
@@ -227,8 +239,7 @@ impl Store for S3Store {
 
     async fn size(&self, key: &Key) -> Result<Option<u64>> {
         let Connected { client, place } = self.connected().await?;
-        let asked = client.head_object().bucket(&self.settings.bucket).key(self.name(key.as_str())).send().await;
-        match asked {
+        match self.look(client, key).send().await {
             Ok(object) => Ok(object.content_length().and_then(|length| u64::try_from(length).ok())),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(told(place, format!("can't look at {key}"), &error)),

@@ -1,8 +1,10 @@
 //! How a bucket is reached.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reseed_core::Result;
 
@@ -33,7 +35,22 @@ pub struct S3Settings {
     pub sse: Option<String>,
     /// The key of `aws:kms`.
     pub sse_kms_key_id: Option<String>,
+    /// The key with which the server encrypts and decrypts objects, and which it forgets at once (SSE-C).
+    pub sse_c_key: Option<CustomerKey>,
+    /// For how long what is put of streams can't be deleted.
+    pub object_lock: Option<ObjectLock>,
+    /// Whether what is put of streams can't be deleted until somebody lifts that.
+    pub legal_hold: bool,
+    /// Tags of new objects.
+    pub tags: BTreeMap<String, String>,
+    /// The proxy on the way; by default that of the environment.
+    pub proxy: Proxy,
+    /// How long a body may stand still before the attempt is given up.
+    pub stall: Duration,
 }
+
+/// How long a body may stand still, unless it is said otherwise.
+const STALL: Duration = Duration::from_secs(20);
 
 impl S3Settings {
     /// A bucket with everything else as it is by default.
@@ -50,6 +67,12 @@ impl S3Settings {
             storage_class: None,
             sse: None,
             sse_kms_key_id: None,
+            sse_c_key: None,
+            object_lock: None,
+            legal_hold: false,
+            tags: BTreeMap::new(),
+            proxy: Proxy::Environment,
+            stall: STALL,
         }
     }
 
@@ -84,6 +107,82 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// A lock on new objects: for a time from their writing on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may lift it.
+    pub mode: LockMode,
+    /// For how long.
+    pub keep: Duration,
+}
+
+/// Who may lift a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Whoever has a permission of its own for that.
+    Governance,
+    /// Nobody, until the time is over.
+    Compliance,
+}
+
+/// The way to the server.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    /// Straight, whatever the environment says.
+    Straight,
+    /// By this proxy.
+    Url {
+        /// `http://host:port`.
+        url: String,
+        /// User and password, where it asks for them.
+        login: Option<(String, String)>,
+    },
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "Environment",
+            Self::Straight => "Straight",
+            Self::Url { url, .. } => url,
+        })
+    }
+}
+
+/// A key of SSE-C, in base64. It never prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerKey(String);
+
+impl CustomerKey {
+    /// Reads a key as `openssl rand -base64 32` writes it.
+    ///
+    /// # Errors
+    /// When it is none; the text is not in the message.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        use base64::Engine;
+        let text = text.trim();
+        match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(bytes) if bytes.len() == 32 => Ok(Self(text.to_owned())),
+            _ => Err("this is no key of 32 bytes in base64".to_owned()),
+        }
+    }
+
+    /// The key in base64.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CustomerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// The store of a bucket. It makes no request before the first call.
 ///
 /// # Errors
@@ -102,4 +201,21 @@ pub fn s3_store(settings: S3Settings) -> Result<Arc<dyn Store>> {
     let error =
         reseed_core::Error::refused(format!("this reseed was built without S3, and can't use {}", settings.url()));
     Err(error.hint("cargo build --features s3"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_sse_c_has_32_bytes_and_never_prints() {
+        let key = CustomerKey::parse("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+        assert_eq!(format!("{key:?}"), "***");
+        for wrong in ["", "MDEyMzQ1Njc4OWFiY2RlZg==", "0123456789abcdef0123456789abcdef"] {
+            assert!(!CustomerKey::parse(wrong).unwrap_err().contains("0123"), "{wrong}");
+        }
+        let login = Some(("me".to_owned(), "hunter2".to_owned()));
+        let proxy = Proxy::Url { url: "http://proxy:3128".to_owned(), login };
+        assert!(!format!("{proxy:?}").contains("hunter2"));
+    }
 }

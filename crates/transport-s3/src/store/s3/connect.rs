@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -17,7 +18,7 @@ use reseed_core::{Error, Result};
 
 use super::fault::{Fault, Place, chain};
 use super::{ATTEMPT, Connected, LARGEST, SLOWEST};
-use crate::store::S3Settings;
+use crate::store::{Proxy, S3Settings};
 
 /// How long a connection may take to come about.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -49,7 +50,8 @@ fn loader(settings: &S3Settings, http: SharedHttpClient) -> ConfigLoader {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(retries)
-        .timeout_config(limits.operation_attempt_timeout(whole).build());
+        .timeout_config(limits.operation_attempt_timeout(whole).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(settings.stall).build());
     if let Some(endpoint) = &settings.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
@@ -72,6 +74,7 @@ fn place(settings: &S3Settings, shared: &SdkConfig) -> Place {
         bucket: settings.bucket.clone(),
         endpoint: shared.endpoint_url().map(str::to_owned),
         region: shared.region().map(ToString::to_string),
+        sse_c: settings.sse_c_key.is_some(),
     }
 }
 
@@ -87,8 +90,24 @@ async fn find_credentials(shared: &SdkConfig, place: &Place) -> Result<()> {
     }
 }
 
-/// The HTTP client: rustls with ring as in the rest of reseed, and the proxy of the environment.
+/// The proxy on the way.
+fn proxy(settings: &S3Settings) -> Result<ProxyConfig> {
+    let (url, login) = match &settings.proxy {
+        Proxy::Environment => return Ok(ProxyConfig::from_env()),
+        Proxy::Straight => return Ok(ProxyConfig::disabled()),
+        Proxy::Url { url, login } => (url, login),
+    };
+    let wrong = |error| Error::failed(format!("`{url}` is no address of a proxy")).because(error);
+    let proxy = ProxyConfig::all(url.as_str()).map_err(wrong)?;
+    Ok(match login {
+        Some((user, password)) => proxy.with_basic_auth(user, password),
+        None => proxy,
+    })
+}
+
+/// The HTTP client: rustls with ring as in the rest of reseed.
 async fn http_client(settings: &S3Settings) -> Result<SharedHttpClient> {
+    let proxy = proxy(settings)?;
     let mut trusted = TrustStore::default();
     if let Some(path) = &settings.ca_file {
         let shown = path.display();
@@ -109,7 +128,7 @@ async fn http_client(settings: &S3Settings) -> Result<SharedHttpClient> {
         connector.set_connector_settings(limits.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         connector
-            .proxy_config(ProxyConfig::from_env())
+            .proxy_config(proxy.clone())
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(context.clone())
             .build()

@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub(super) endpoint: Option<String>,
     /// The region, where one is known.
     pub(super) region: Option<String>,
+    /// Whether objects are encrypted with a key that each request brings.
+    pub(super) sse_c: bool,
 }
 
 /// The kinds of failure that have each a remedy of their own.
@@ -50,6 +52,10 @@ pub(super) enum Fault {
     Full,
     #[error("the line breaks each time: {0}")]
     Broken(String),
+    #[error("the bucket has no object lock")]
+    NoLock,
+    #[error("the server refuses what `{key}` asks for: {said}")]
+    Setting { key: &'static str, said: String },
     #[error("{0}")]
     Other(String),
 }
@@ -106,6 +112,9 @@ impl Fault {
             ("SlowDown" | "InternalError" | "ServiceUnavailable" | "RequestTimeout", _) | (_, 429 | 500..) => {
                 Self::Busy(said())
             }
+            (code, 400) if let Some(key) = setting(code, message.unwrap_or_default()) => {
+                Self::Setting { key, said: said() }
+            }
             ("", 400) if region.is_some() => Self::WrongRegion(region),
             ("", _) => return None,
             _ => Self::Other(said()),
@@ -135,6 +144,10 @@ impl Fault {
             Self::NoBucket => format!("look at the name in `url`, or make it: {aws} s3 mb s3://{bucket}"),
             Self::UnknownKey => format!("look at `access_key_id` and `endpoint` ({server})"),
             Self::WrongSecret => "look at `secret_access_key`".to_owned(),
+            Self::Denied if place.sse_c => format!(
+                "see whether `sse_c_key` is the one with which the objects of {bucket} were written, and whether \
+                 the keys may read, write and delete them"
+            ),
             Self::Denied => format!(
                 "allow the keys s3:GetObject, s3:PutObject and s3:DeleteObject on the objects of {bucket}, and \
                  s3:ListBucket on the bucket itself"
@@ -144,9 +157,9 @@ impl Fault {
                 let given = place.region.as_deref().unwrap_or("none");
                 format!("set `region` (now {given}); {aws} s3api get-bucket-location --bucket {bucket} tells it")
             }
-            Self::Expired => {
-                "get new temporary keys with their `session_token`, or log in again: aws sso login".to_owned()
-            }
+            Self::Expired => "get new temporary keys with their `session_token`; where a profile gives them, \
+                              log in again: aws sso login"
+                .to_owned(),
             Self::Skewed => {
                 "look at the time, and let the system keep it: date -u; timedatectl set-ntp true".to_owned()
             }
@@ -161,9 +174,28 @@ impl Fault {
             Self::Busy(_) => format!("try again later; curl -v {server}"),
             Self::Full => format!("make room: {aws} s3 ls --summarize --recursive s3://{bucket}"),
             Self::Broken(_) => format!("look at the line and at proxies on it; curl -v {server}"),
+            Self::NoLock => format!(
+                "leave out `object_lock` and `legal_hold`, or allow it: {aws} s3api put-object-lock-configuration \
+                 --bucket {bucket} --object-lock-configuration ObjectLockEnabled=Enabled"
+            ),
+            Self::Setting { key, .. } => format!("look at `{key}` of the repository"),
             Self::Other(_) => return None,
         })
     }
+}
+
+/// The key of a repository's table whose value an answer is about.
+fn setting(code: &str, message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    Some(match code {
+        "InvalidStorageClass" => "storage_class",
+        "InvalidTag" => "tags",
+        "InvalidRetentionPeriod" => "object_lock",
+        code if code.starts_with("KMS.") => "sse_kms_key_id",
+        "InvalidRequest" | "InvalidArgument" if message.contains("object lock") => "object_lock",
+        "InvalidRequest" | "InvalidArgument" if message.contains("encrypt") => "sse_c_key",
+        _ => return None,
+    })
 }
 
 /// The region in `…; expecting 'eu-central-1'`.
@@ -193,7 +225,7 @@ mod tests {
 
     fn place() -> Place {
         let endpoint = Some("http://127.0.0.1:8333".to_owned());
-        Place { url: "s3://backups/pg".into(), bucket: "backups".into(), endpoint, region: None }
+        Place { url: "s3://backups/pg".into(), bucket: "backups".into(), endpoint, region: None, sse_c: false }
     }
 
     #[test]
@@ -210,6 +242,14 @@ mod tests {
         assert_eq!(of(502, None), Some(Fault::Busy("HTTP status 502".into())));
         assert_eq!(of(501, Some("NotImplemented")), Some(Fault::Unable("NotImplemented".into())));
         assert_eq!(of(418, None), None);
+        let key = |code, message| match Fault::answered(400, Some(code), Some(message), None) {
+            Some(Fault::Setting { key, .. }) => Some(key),
+            _ => None,
+        };
+        assert_eq!(key("InvalidStorageClass", "x"), Some("storage_class"));
+        assert_eq!(key("KMS.NotFoundException", "x"), Some("sse_kms_key_id"));
+        assert_eq!(key("InvalidRequest", "Bucket is missing Object Lock Configuration"), Some("object_lock"));
+        assert_eq!(key("InvalidRequest", "x"), None);
     }
 
     #[test]

@@ -1,0 +1,195 @@
+//! One put, from its first record to its manifest.
+
+use std::sync::Arc;
+
+use reseed_core::item::{ArmedSnapshots, Facts, FilesBeside, StreamHeader, StreamItem};
+use reseed_core::stage::StageCx;
+use reseed_core::undo::Armed;
+use reseed_core::{Error, Result};
+
+use super::Put;
+use super::begun::Begun;
+use super::undo::{Abandon, Leave, Sweep};
+use crate::chain::{Link, publish};
+use crate::chunks::{Keeping, Written, write};
+use crate::format::{self, FileBeside, LeftOut, Manifest, Stream, VERSION};
+use crate::store::Sha256;
+use crate::uploads::{self, Upload, now};
+
+/// A put that is under way.
+pub(super) struct Going<'p> {
+    put: &'p Put,
+    cx: &'p StageCx,
+    upload: Upload,
+    keeping: Keeping,
+    /// What the manifest will say, but for the chunks.
+    draft: Manifest,
+    root: String,
+    armed: Armed,
+}
+
+impl<'p> Going<'p> {
+    /// Begins a put of streams with these headers.
+    pub(super) async fn begin(
+        put: &'p Put,
+        headers: &[StreamHeader],
+        facts: Facts,
+        cx: &'p StageCx,
+    ) -> Result<Going<'p>> {
+        let main =
+            headers.iter().find(|header| header.part.main).ok_or_else(|| Error::failed("no stream is the main one"))?;
+        let base = match headers.iter().any(|header| header.from_guid.is_some()) {
+            true => put.base(&main.part.dataset, cx).await?,
+            false => None,
+        };
+        let parent = base.as_ref().map(|(_, link)| link);
+        let draft = Manifest {
+            format: uploads::FORMAT.to_owned(),
+            version: VERSION,
+            signature: None,
+            run: cx.run_id().to_owned(),
+            created: now(),
+            parent: parent.map(Link::as_parent),
+            depth: parent.map_or(0, |link| link.manifest.depth + 1),
+            storage: main.format.as_str().to_owned(),
+            streams: headers.iter().map(|header| put.planned(header)).collect(),
+            left_out: main.left_out.iter().map(left_out).collect(),
+            files: vec![],
+            facts,
+        };
+        fits(&draft, parent)?;
+        let armed = cx.arm(Abandon { repository: put.repository(), run: cx.run_id().to_owned() })?;
+        let upload = Upload::begin(&put.store, cx.run_id(), &main.part.dataset, draft.parent.clone()).await?;
+        let keeping = Keeping::new(&put.store, upload.id());
+        let root = base.map_or_else(|| cx.run_id().to_owned(), |(root, _)| root);
+        let mut going = Self { put, cx, upload, keeping, draft, root, armed };
+        going.be_ready().await?;
+        Ok(going)
+    }
+
+    /// Goes on with what an earlier run began: facts and files are those of its snapshots.
+    pub(super) async fn on(put: &'p Put, begun: &Begun, cx: &'p StageCx) -> Result<Going<'p>> {
+        let id = begun.found.id.clone();
+        let (repository, upload, run) = (put.repository(), id.clone(), cx.run_id().to_owned());
+        let armed = cx.arm(Leave { repository, upload, run })?;
+        let Some(upload) = Upload::take(&put.store, &begun.found, cx.run_id()).await? else {
+            let error = Error::failed(format!("another run goes on with the upload {id} in {}", put.store.url()));
+            return Err(error.hint("let that run end; only one can put what has been begun"));
+        };
+        let keeping = Keeping::begun(&put.store, upload.id()).await?;
+        let (chunks, bytes) = keeping.there.size();
+        cx.note(format!("{chunks} chunks with {} MiB are there already", bytes.div_ceil(1 << 20)));
+        // The full of a chain bears the name of the run that wrote its manifest.
+        let root = begun.root.clone().unwrap_or_else(|| cx.run_id().to_owned());
+        Ok(Self { put, cx, upload, keeping, draft: begun.draft.clone(), root, armed })
+    }
+
+    /// Puts what the source keeps for a while only; from then on a later run could do the rest.
+    async fn be_ready(&mut self) -> Result<()> {
+        self.draft.files = self.files().await?;
+        self.draft = self.draft.clone().signed(self.put.seal.signer.as_ref())?;
+        self.upload.ready(&self.draft).await?;
+        if !self.put.resumes(self.cx) {
+            return Ok(());
+        }
+        let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
+        let leave = self.cx.arm(Leave { repository, upload: self.upload.id().to_owned(), run })?;
+        self.cx.disarm(std::mem::replace(&mut self.armed, leave))?;
+        if let Some(snapshots) = self.cx.board().get::<ArmedSnapshots>() {
+            snapshots.0.iter().try_for_each(|armed| self.cx.disarm(*armed))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the streams, and then the manifest.
+    pub(super) async fn put(&mut self, streams: Vec<StreamItem>) -> Result<Link> {
+        let mut put = vec![];
+        for (number, stream) in streams.into_iter().enumerate() {
+            put.push(self.stream(number, stream).await?);
+            self.cx.go_on()?;
+        }
+        let manifest = Manifest {
+            format: format::FORMAT.to_owned(),
+            signature: None,
+            run: self.cx.run_id().to_owned(),
+            created: now(),
+            streams: put,
+            ..self.draft.clone()
+        };
+        let manifest = manifest.signed(self.put.seal.signer.as_ref())?;
+        self.upload.close().await?;
+        let link = publish(self.put.store.as_ref(), &self.root, &manifest).await?;
+        self.cx.disarm(self.armed)?;
+        let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
+        self.cx.after_commit(Sweep { repository, dataset: manifest.main().to_owned(), run })?;
+        if let Err(error) = self.upload.forget().await {
+            self.cx.warn(format!("records of the upload stay in {}: {}", self.put.store.url(), error.chain()));
+        }
+        Ok(link)
+    }
+
+    /// Puts the files beside the streams, as streams of the numbers after theirs.
+    async fn files(&self) -> Result<Vec<FileBeside>> {
+        let (first, mut files) = (self.draft.streams.len(), vec![]);
+        let beside = self.cx.board().get::<FilesBeside>();
+        for (index, file) in beside.iter().flat_map(|beside| &beside.0).enumerate() {
+            let put = write(&self.keeping, first + index, (file.open)(), &self.put.how).await;
+            let Written { size, sha256, chunks, sent } =
+                put.map_err(|e| e.context(format!("putting {}", file.name)))?;
+            self.cx.meters().wire.add(sent);
+            let (name, recipients) = (file.name.clone(), self.put.how.recipients.names());
+            files.push(FileBeside { name, size, sha256, recipients, chunks });
+            self.cx.go_on()?;
+        }
+        Ok(files)
+    }
+
+    async fn stream(&self, number: usize, stream: StreamItem) -> Result<Stream> {
+        let planned = self.put.planned(&stream.header);
+        let put = async {
+            let stream = stream.open(Some(Arc::clone(&self.cx.meters().stream))).await?;
+            write(&self.keeping, number, stream, &self.put.how).await
+        };
+        let put = put.await.map_err(|e| e.context(format!("putting {}", planned.dataset)));
+        let Written { size, sha256, chunks, sent } = put?;
+        self.cx.meters().wire.add(sent);
+        Ok(Stream { size, sha256, chunks, ..planned })
+    }
+}
+
+impl Put {
+    /// A stream as it will be in the manifest, without its chunks.
+    fn planned(&self, header: &StreamHeader) -> Stream {
+        let part = header.part.clone();
+        Stream {
+            dataset: part.dataset,
+            mountpoint: part.mountpoint,
+            snapshot: part.snapshot,
+            guid: part.guid,
+            from_guid: header.from_guid.clone(),
+            main: part.main,
+            encodings: vec![],
+            recipients: self.how.recipients.names(),
+            size: 0,
+            sha256: Sha256::of(&[]),
+            chunks: vec![],
+        }
+    }
+}
+
+/// That the streams start where the newest manifest ends.
+fn fits(draft: &Manifest, parent: Option<&Link>) -> Result<()> {
+    for stream in &draft.streams {
+        let held = parent.and_then(|link| link.manifest.of(&stream.dataset)).map(|stream| &stream.guid);
+        if stream.from_guid.as_ref() != held {
+            let dataset = &stream.dataset;
+            let text = format!("the stream of {dataset} does not start where the repository's newest ends");
+            return Err(Error::failed(text).hint("put the whole once: run it with `max_increments = 0`"));
+        }
+    }
+    Ok(())
+}
+
+fn left_out(left: &reseed_core::item::LeftOut) -> LeftOut {
+    LeftOut { dataset: left.dataset.clone(), mountpoint: left.mountpoint.clone() }
+}

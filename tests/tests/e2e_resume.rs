@@ -1,0 +1,219 @@
+//! A put that is killed at any moment is gone on with by the next: the real program, `kill -9`, and a server
+//! whose requests are counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reseed_lab::{Major, PairOptions, Seaweed, Storage};
+use reseed_tests::run::succeed;
+use reseed_tests::scene::Scene;
+use reseed_tests::{binary, ready_for};
+use reseed_transport_s3::chain::chains;
+use reseed_transport_s3::store::{Keys, S3Settings, S3Store, Store};
+use reseed_transport_s3::verify::{Depth, verify};
+
+/// How often each chunk was sent to the server.
+type Counts = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// A way to a server on which the chunks that are sent are counted; gives its port.
+fn counting(server: u16) -> (u16, Counts) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let counts = Counts::default();
+    let counted = Arc::clone(&counts);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let counts = Arc::clone(&counted);
+            let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+            let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut { back_from }, &mut { back_to }));
+            std::thread::spawn(move || requests(client, server, &counts));
+        }
+    });
+    (port, counts)
+}
+
+/// Passes requests on, one after another.
+fn requests(client: TcpStream, mut server: TcpStream, counts: &Counts) -> Option<()> {
+    let mut client = BufReader::new(client);
+    loop {
+        let (mut head, mut length) = (Vec::new(), 0);
+        loop {
+            let begin = head.len();
+            if client.read_until(b'\n', &mut head).ok()? == 0 {
+                return server.shutdown(std::net::Shutdown::Write).ok();
+            }
+            let line = String::from_utf8_lossy(&head[begin..]).trim().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let first = String::from_utf8_lossy(&head).lines().next()?.to_owned();
+        if let Some(name) = first.strip_prefix("PUT ").and_then(|rest| rest.split(['?', ' ']).next()) {
+            if let Some(at) = name.find("/chunks/") {
+                *counts.lock().unwrap().entry(name[at + 1..].to_owned()).or_default() += 1;
+            }
+        }
+        server.write_all(&head).ok()?;
+        std::io::copy(&mut client.by_ref().take(length), &mut server).ok()?;
+    }
+}
+
+struct Staged {
+    scene: Scene,
+    root: tempfile::TempDir,
+    server: Seaweed,
+    port: u16,
+    counts: Counts,
+}
+
+impl Staged {
+    fn new(storage: Storage) -> Option<Self> {
+        let options = || PairOptions { storage, scale: 10, ..PairOptions::small(Major::newest().unwrap()) };
+        let scene = ready_for(storage).then(|| Scene::with(&options()))?;
+        let server = Seaweed::in_lab(&scene.lab).unwrap();
+        server.bucket("offsite").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("id"), &server.access_key_id).unwrap();
+        std::fs::write(root.path().join("secret"), &server.secret_access_key).unwrap();
+        let (port, counts) = counting(server.port);
+        Some(Self { scene, root, server, port, counts })
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        let keys = Keys::new(&self.server.access_key_id, &self.server.secret_access_key, None);
+        let endpoint = Some(self.server.endpoint());
+        Arc::new(S3Store::new(S3Settings { endpoint, keys: Some(keys), ..S3Settings::new("offsite", "pg") }))
+    }
+
+    fn repository(&self) -> String {
+        let (port, root) = (self.port, self.root.path().display());
+        format!(
+            "[repositories.offsite]\nurl = \"s3://offsite/pg\"\nendpoint = \"http://127.0.0.1:{port}\"\n\
+             access_key_id = {{ file = \"{root}/id\" }}\nsecret_access_key = {{ file = \"{root}/secret\" }}\n\n"
+        )
+    }
+
+    fn put_file(&self) -> String {
+        let file = self.scene.put_pipeline(&self.repository()).unwrap();
+        format!("{file}chunk = \"1MiB\"\nin_flight = {IN_FLIGHT}\nresume = true\n").replace(
+            "[[stage]]\nuse = \"s3-put\"",
+            "[[stage]]\nuse = \"throttle\"\nrate = \"20MiB/s\"\n\n[[stage]]\nuse = \"s3-put\"",
+        )
+    }
+
+    /// The real program at work on this file.
+    fn start(&self, file: &str) -> Child {
+        let path = self.root.path().join("put.toml");
+        std::fs::write(&path, file).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["run", &path.to_string_lossy()]).env("RESEED_STATE_DIR", self.root.path().join("state"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn sent(&self) -> usize {
+        self.counts.lock().unwrap().values().sum()
+    }
+
+    /// Waits until so many more chunks were sent; whether the program is still there then.
+    fn wait(&self, child: &mut Child, more: usize) -> bool {
+        let (goal, begun) = (self.sent() + more, Instant::now());
+        while self.sent() < goal {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(100), "it neither goes on nor ends");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    async fn chunks(&self) -> BTreeSet<String> {
+        let listed = self.store().list("chunks/").await.unwrap();
+        listed.into_iter().map(|object| object.key.to_string()).collect()
+    }
+}
+
+const IN_FLIGHT: usize = 3;
+const KILLS: usize = 20;
+
+async fn killed_at_random_moments(storage: Storage) {
+    let Some(staged) = Staged::new(storage) else { return };
+    let file = staged.put_file();
+    let seed = std::env::var("RESEED_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut random: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("RESEED_TEST_SEED={random}");
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let (mut kills, mut went_on) = (0, 0);
+    while kills < KILLS {
+        let (before, counts) = (staged.chunks().await, staged.counts.lock().unwrap().clone());
+        let mut child = staged.start(&file);
+        let more = usize::try_from(next(4)).unwrap();
+        if more == 0 {
+            std::thread::sleep(Duration::from_millis(next(1500)));
+        } else if !staged.wait(&mut child, more) {
+            break;
+        }
+        child.kill().unwrap();
+        let talk = talk(child);
+        kills += 1;
+        went_on += usize::from(talk.contains("chunks with"));
+        no_more_of(&staged, &before, &counts);
+    }
+    assert!(kills >= KILLS / 2 && went_on >= KILLS / 4, "{kills} kills, gone on with {went_on} times");
+    let (before, counts) = (staged.chunks().await, staged.counts.lock().unwrap().clone());
+    let last = staged.start(&file).wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&last.stderr);
+    assert!(last.status.success(), "{told}");
+    no_more_of(&staged, &before, &counts);
+    let store = staged.store();
+    let chain = chains(store.as_ref()).await.unwrap().remove(0);
+    let verdict = verify(&store, &chain, Depth::Deep).await.unwrap();
+    assert_eq!(verdict.broken, vec![]);
+    // Nothing is left but what the manifest names.
+    assert_eq!(store.list("uploads/").await.unwrap(), []);
+    let named = chain.links.iter().flat_map(|link| link.manifest.stored()).flat_map(|stream| stream.chunks);
+    assert_eq!(staged.chunks().await, named.map(|chunk| chunk.object).collect());
+    let into = staged.scene.b.dataset("one");
+    let storage = storage.name().to_lowercase();
+    succeed(&format!(
+        "name = \"get\"\n{}[[stage]]\nuse = \"s3-get\"\nrepository = \"offsite\"\nstorage = \"{storage}\"\n\n\
+         [[stage]]\nuse = \"{storage}-receive\"\ninto = \"{into}\"\n",
+        staged.repository()
+    ))
+    .await;
+}
+
+fn talk(mut child: Child) -> String {
+    let mut text = String::new();
+    let _ = child.stderr.take().unwrap().read_to_string(&mut text);
+    child.wait().unwrap();
+    text
+}
+
+/// That no chunk was sent again that was there already.
+fn no_more_of(staged: &Staged, there: &BTreeSet<String>, before: &BTreeMap<String, usize>) {
+    let now = staged.counts.lock().unwrap();
+    let again: Vec<_> = there.iter().filter(|name| now.get(*name) != before.get(*name)).collect();
+    assert!(again.is_empty(), "sent again: {again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_is_killed_is_gone_on_with_on_btrfs() {
+    killed_at_random_moments(Storage::Btrfs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_is_killed_is_gone_on_with_on_zfs() {
+    killed_at_random_moments(Storage::Zfs).await;
+}
