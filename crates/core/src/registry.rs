@@ -76,6 +76,19 @@ pub struct CodecPlugin {
     pub parse: fn(&str) -> Option<Arc<dyn Codec>>,
 }
 
+/// A registered reader of a format's streams.
+pub struct ReaderPlugin {
+    /// The format that it reads, as its storage calls it.
+    pub format: Format,
+    /// Whether these bytes, the first of a stream, look like it: there are [`ENOUGH`] of them, or as many as the
+    /// stream has.
+    pub looks: fn(&[u8]) -> bool,
+    /// Opens a reader for a stream that has not begun.
+    pub open: fn() -> Box<dyn StreamReader>,
+}
+
+/// Bytes from which every format is known.
+pub const ENOUGH: usize = 64;
 /// A registered undo, by which another process can take back what a run has left.
 pub struct UndoPlugin {
     /// Its name in journals.
@@ -91,26 +104,12 @@ pub struct ChorePlugin {
     pub(crate) revive: fn(Value) -> serde_json::Result<Arc<dyn Chore>>,
 }
 
-/// A registered reader of a format's streams.
-pub struct ReaderPlugin {
-    /// The format that it reads, as its storage calls it.
-    pub format: Format,
-    /// Whether these bytes, the first of a stream, look like it: there are [`ENOUGH`] of them, or as many as the
-    /// stream has.
-    pub looks: fn(&[u8]) -> bool,
-    /// Opens a reader for a stream that has not begun.
-    pub open: fn() -> Box<dyn StreamReader>,
-}
-
-/// Bytes from which every format is known.
-pub const ENOUGH: usize = 64;
-
 inventory::collect!(StagePlugin);
 inventory::collect!(ResourcePlugin);
 inventory::collect!(CodecPlugin);
+inventory::collect!(ReaderPlugin);
 inventory::collect!(UndoPlugin);
 inventory::collect!(ChorePlugin);
-inventory::collect!(ReaderPlugin);
 
 impl UndoPlugin {
     /// The plugin of an undo's type.

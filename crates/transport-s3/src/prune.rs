@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reseed_core::Result;
-use serde::{Deserialize, Serialize};
 
 use crate::chain::{Chain, every_manifest, trusted_chains};
 use crate::format::{CHUNKS, ChunkName, MANIFESTS, Manifest, safe};
@@ -25,7 +24,7 @@ pub use keep::Keep;
 use mark::Mark;
 
 /// What is kept, and how long what is not stays all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Policy {
     /// What is kept of each dataset.
     pub keep: Keep,

@@ -196,15 +196,14 @@ impl Stage for Put {
 }
 
 impl Put {
-    /// The repository, as a record names it.
-    fn repository(&self) -> Repository {
-        let (name, store, seal) = (self.name.clone(), Arc::clone(&self.store), Arc::clone(&self.seal));
-        Repository { name, store, seal }
-    }
-
     /// Whether an interrupted put is to be gone on with. A branch's streams are not its own to keep.
     fn resumes(&self, cx: &CheckCx) -> bool {
         self.resume && cx.branch().is_none()
+    }
+
+    /// The repository, as a record names it.
+    fn repository(&self) -> Repository {
+        Repository::new(&self.name, &self.store, &self.seal)
     }
 
     /// The newest manifest to which an increment of this dataset can be added, and the root of its

@@ -70,8 +70,7 @@ impl<'p> Going<'p> {
     /// Goes on with what an earlier run began: facts and files are those of its snapshots.
     pub(super) async fn on(put: &'p Put, begun: &Begun, cx: &'p StageCx) -> Result<Going<'p>> {
         let id = begun.found.id.clone();
-        let (repository, upload, run) = (put.repository(), id.clone(), cx.run_id().to_owned());
-        let armed = cx.arm(Leave { repository, upload, run })?;
+        let armed = cx.arm(Leave { repository: put.repository(), upload: id.clone(), run: cx.run_id().to_owned() })?;
         let Some(upload) = Upload::take(&put.store, &begun.found, cx.run_id()).await? else {
             let error = Error::failed(format!("another run goes on with the upload {id} in {}", put.store.url()));
             return Err(error.hint("let that run end; only one can put what has been begun"));

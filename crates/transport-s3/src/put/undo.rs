@@ -1,11 +1,12 @@
-//! How a put that failed is taken back, and what is done after one that did not.
+//! What a put leaves to be taken back, or to be done after it has committed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reseed_core::Result;
 use reseed_core::undo::{Chore, Undo, by_name};
-use reseed_core::{Result, register_chore, register_undo};
+use reseed_core::{register_chore, register_undo};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::format::{chunks_of, records_of};
@@ -18,9 +19,22 @@ use crate::uploads::{abandon, leave, sweep, uploads};
 /// A repository and its name in the pipeline file, by which a record tells it.
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
-    pub(super) name: String,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) seal: Arc<Seal>,
+    name: String,
+    resource: RepositoryResource,
+}
+
+impl Repository {
+    pub(super) fn new(name: &str, store: &Arc<dyn Store>, seal: &Arc<Seal>) -> Self {
+        Self { name: name.to_owned(), resource: RepositoryResource(Arc::clone(store), Arc::clone(seal)) }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.resource.0
+    }
+
+    fn url(&self) -> String {
+        self.store().url().trim_end_matches('/').to_owned()
+    }
 }
 
 impl Serialize for Repository {
@@ -33,7 +47,7 @@ impl<'de> Deserialize<'de> for Repository {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let resource = by_name::resource::<RepositoryResource, D::Error>("repositories", &name)?;
-        Ok(Self { name, store: Arc::clone(&resource.0), seal: Arc::clone(&resource.1) })
+        Ok(Self { name, resource: RepositoryResource::clone(&resource) })
     }
 }
 
@@ -49,12 +63,11 @@ register_undo!("staged-abandon", Abandon);
 #[async_trait]
 impl Undo for Abandon {
     fn describe(&self) -> String {
-        format!("delete {} in {}", chunks_of(&self.run), self.repository.store.url())
+        format!("delete {} in {}", chunks_of(&self.run), self.repository.store().url())
     }
 
     fn by_hand(&self) -> String {
-        let url = self.repository.store.url();
-        let url = url.trim_end_matches('/');
+        let url = self.repository.url();
         format!("delete every object below {url}/{} and {url}/{}", chunks_of(&self.run), records_of(&self.run))
     }
 
@@ -63,7 +76,7 @@ impl Undo for Abandon {
     }
 
     async fn undo(&self) -> Result<()> {
-        abandon(&self.repository.store, &self.run, &self.run).await
+        abandon(self.repository.store(), &self.run, &self.run).await
     }
 }
 
@@ -80,7 +93,7 @@ register_undo!("staged-leave", Leave);
 #[async_trait]
 impl Undo for Leave {
     fn describe(&self) -> String {
-        format!("leave {} in {} to the next run", chunks_of(&self.upload), self.repository.store.url())
+        format!("leave {} in {} to the next run", chunks_of(&self.upload), self.repository.store().url())
     }
 
     fn by_hand(&self) -> String {
@@ -88,7 +101,7 @@ impl Undo for Leave {
     }
 
     async fn undo(&self) -> Result<()> {
-        leave(&self.repository.store, &self.upload, &self.run).await
+        leave(self.repository.store(), &self.upload, &self.run).await
     }
 }
 
@@ -105,16 +118,16 @@ register_chore!("staged-sweep", Sweep);
 #[async_trait]
 impl Chore for Sweep {
     fn describe(&self) -> String {
-        format!("remove interrupted uploads of {} in {}", self.dataset, self.repository.store.url())
+        format!("remove interrupted uploads of {} in {}", self.dataset, self.repository.store().url())
     }
 
     async fn perform(&self) -> Result<Option<String>> {
-        let mut removed = 0usize;
-        for found in uploads(self.repository.store.as_ref()).await? {
+        let (store, mut removed) = (self.repository.store(), 0usize);
+        for found in uploads(store.as_ref()).await? {
             let mine = found.newest().is_some_and(|newest| newest.dataset == self.dataset);
-            removed += usize::from(mine && sweep(&self.repository.store, &found, &self.run).await?);
+            removed += usize::from(mine && sweep(store, &found, &self.run).await?);
         }
-        Ok((removed > 0).then(|| format!("removed {removed} interrupted uploads in {}", self.repository.store.url())))
+        Ok((removed > 0).then(|| format!("removed {removed} interrupted uploads in {}", store.url())))
     }
 }
 
@@ -131,15 +144,14 @@ register_chore!("staged-prune", PruneRepository);
 #[async_trait]
 impl Chore for PruneRepository {
     fn describe(&self) -> String {
-        format!("prune {}", self.repository.store.url())
+        format!("prune {}", self.repository.store().url())
     }
 
     async fn perform(&self) -> Result<Option<String>> {
-        let prune = Prune::look(self.repository.store.as_ref(), &self.repository.seal.trust, self.policy).await?;
-        let (objects, bytes) = prune.apply(&self.repository.store, &self.run).await?;
-        let told = || {
-            format!("removed {objects} objects, {} MiB, from {}", bytes.div_ceil(1 << 20), self.repository.store.url())
-        };
+        let RepositoryResource(store, seal) = &self.repository.resource;
+        let prune = Prune::look(store.as_ref(), &seal.trust, self.policy).await?;
+        let (objects, bytes) = prune.apply(store, &self.run).await?;
+        let told = || format!("removed {objects} objects, {} MiB, from {}", bytes.div_ceil(1 << 20), store.url());
         Ok((objects > 0).then(told))
     }
 }
