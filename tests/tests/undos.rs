@@ -79,7 +79,7 @@ fn what_a_record_needs_and_is_not_there_is_named() {
         "{}",
         of("pg-drop-slot")
     );
-    assert!(of("staged-delete-chunks").contains("no `[repositories.offsite]`"), "{}", of("staged-delete-chunks"));
+    assert!(of("staged-abandon").contains("no `[repositories.offsite]`"), "{}", of("staged-abandon"));
     // What does not need it is not kept from being done.
     let record = records(UNDOS).into_iter().find(|record| record.kind == "pg-start-again").unwrap();
     record.revive(&resources).unwrap();

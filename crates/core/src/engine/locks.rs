@@ -166,3 +166,69 @@ fn file(target: &Target) -> String {
     let plain: String = whole.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     format!("{plain}-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Class;
+    use crate::host::{LocalConfig, LocalHost};
+
+    /// A target that nothing else has, and a host to lock it on: each run has connections of its own.
+    fn target(name: &str) -> Target {
+        let name = format!("/test/{name}/{}", std::process::id());
+        Target { host: "local".to_owned(), what: "directory".to_owned(), name }
+    }
+
+    fn host() -> Arc<dyn Host> {
+        Arc::new(LocalHost::new("local", &LocalConfig::default()))
+    }
+
+    async fn begin(target: &Target, run: &str) -> Result<Locks> {
+        let locks = Locks::default();
+        locks.add(take(&host(), target, run, |said| !matches!(said, Said::Died(_))).await?);
+        Ok(locks)
+    }
+
+    /// What holds a lock may take a moment to see that its run is gone.
+    async fn soon(target: &Target, run: &str, wanted: &str) -> Error {
+        let begun = std::time::Instant::now();
+        loop {
+            match begin(target, run).await {
+                Err(error) if error.chain().contains(wanted) => return error,
+                other if begun.elapsed().as_secs() > 10 => panic!("{:?}", other.err()),
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_run_is_told_who_holds_the_lock_and_begins_when_that_has_ended() {
+        let target = target("second");
+        let first = begin(&target, "r1").await.unwrap();
+        let error = begin(&target, "r2").await.err().unwrap();
+        assert_eq!(error.class(), Class::Refused);
+        let told = error.chain();
+        assert!(told.contains("another run works on the directory /test/second"), "{told}");
+        assert!(told.contains(&format!("r1 (process {} on ", std::process::id())), "{told}");
+        first.release(true).await;
+        begin(&target, "r3").await.unwrap().release(true).await;
+    }
+
+    #[tokio::test]
+    async fn a_run_that_died_is_noticed_until_it_was_taken_to_its_end() {
+        let target = target("died");
+        drop(begin(&target, "r1").await.unwrap());
+        let error = soon(&target, "r2", "a run has died at work on").await;
+        assert!(error.hint_text().unwrap().contains("reseed recover"), "{error:?}");
+
+        let (resources, recovering) = (Resources::local(), Locks::default());
+        let other = recovering.again("r0", std::slice::from_ref(&target), &resources).await.unwrap_err();
+        assert!(other.chain().contains("r1"), "{}", other.chain());
+        recovering.again("r1", std::slice::from_ref(&target), &resources).await.unwrap();
+        recovering.release(true).await;
+        begin(&target, "r2").await.unwrap().release(true).await;
+        // Whoever comes too late does not touch what a later run has made.
+        let late = recovering.again("r1", std::slice::from_ref(&target), &resources).await.unwrap_err();
+        assert!(late.chain().contains("another run has worked on"), "{}", late.chain());
+    }
+}

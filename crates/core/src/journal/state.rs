@@ -112,12 +112,16 @@ impl StateDirectory {
     /// # Errors
     /// When the directory can't be read.
     pub fn found(&self) -> Result<Vec<Found>> {
-        let journals = self.journals()?;
-        Ok(journals
-            .into_iter()
-            .filter_map(|path| look(path).transpose())
-            .map(|found| found.unwrap_or_else(|(path, error)| Found { path, live: false, story: Err(error) }))
-            .collect())
+        let mut all = Vec::new();
+        for path in self.journals()? {
+            match look(path) {
+                Ok(found) => all.extend(found),
+                Err((path, error)) => all.push(Found { path, live: false, story: Err(error) }),
+            }
+        }
+        // The ids of runs that began within one second are in no order.
+        all.sort_by_key(|found| found.story.as_ref().map(|story| story.at).unwrap_or_default());
+        Ok(all)
     }
 
     /// Every run that nobody is at work on and that is not at its end, the oldest first. Each is held
@@ -131,6 +135,7 @@ impl StateDirectory {
         for path in self.journals()? {
             dead.extend(open(&path)?.filter(|run| run.story.is_open()));
         }
+        dead.sort_by_key(|run| run.story.at);
         Ok(dead)
     }
 
