@@ -35,6 +35,17 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check whether a pipeline could run now. Changes nothing; exits with 3 if a check refuses.
     Check(RunArgs),
+    /// Take runs that died to their end: back where they had not committed, else their chores are done.
+    ///
+    /// A run dies when its process is killed or its machine goes down. What it did is in its journal, in
+    /// the state directory: $RESEED_STATE_DIR, else /var/lib/reseed for root and ~/.local/state/reseed
+    /// for others. `reseed run` does the same by itself before it begins. Exits with 0 if nothing is left,
+    /// and with 4 if something could not be taken back: the commands to type are printed.
+    Recover(RecoverArgs),
+    /// Show the runs of this user: stages, ends, times, bytes, and what is left behind where.
+    ///
+    /// Exits with 4 if something is left of a run that died or is stuck.
+    Status(StatusArgs),
     /// Show it: a throw-away primary under load and a standby, seeded and reset before your eyes.
     ///
     /// Everything is real (ZFS or btrfs, SSH on loopback, PostgreSQL), lies in files of its own and is removed
@@ -93,6 +104,29 @@ pub struct RunArgs {
     /// How much is said.
     #[command(flatten)]
     pub talk: TalkArgs,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, clap::Args)]
+pub struct RecoverArgs {
+    /// Only these runs, by their ids; by default every one that died.
+    pub runs: Vec<String>,
+    /// Believe that what is left of this run has been seen to by hand, and undo nothing of it.
+    #[arg(long, value_name = "RUN", conflicts_with = "runs")]
+    pub forget: Option<String>,
+    /// How much is said.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Only this run, with its stages.
+    pub run: Option<String>,
+    /// Print a line of JSON for each run.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `plan`.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use reseed_core::engine::Engine;
 use reseed_core::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::observe::Speaker;
 
@@ -30,6 +31,14 @@ impl Signals {
             false => std::task::Poll::Pending,
         })
         .await;
+    }
+
+    /// The first one gives up taking back. Goes on until it is dropped.
+    pub(crate) async fn give_up(&mut self, stop: &CancellationToken, speaker: &Speaker) -> Infallible {
+        self.next().await;
+        speaker.say("giving up taking back");
+        stop.cancel();
+        std::future::pending().await
     }
 
     /// The first one cancels the run, the second one the undo as well. Goes on until it is dropped.

@@ -16,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::branches::Forked;
+pub(crate) use self::commit::perform_all;
 pub use self::pipeline::{Misfit, Pipeline};
+pub(crate) use self::unwind::undo_one;
 
 use crate::event::{Blind, Event, Observer};
 use crate::item::Item;
+use crate::journal::{Book, Ended, Entry, Journals, Noting};
 use crate::report::{Outcome, RunReport};
 use crate::stage::{Meters, Run};
+use crate::undo::UndoStack;
 use crate::{Error, Result, run_id};
 
 /// How a run treats its ends.
@@ -44,6 +48,7 @@ impl Default for Options {
 pub struct Engine {
     pipeline: Pipeline,
     observer: Arc<dyn Observer>,
+    journals: Option<Arc<dyn Journals>>,
     options: Options,
     cancel: CancellationToken,
     stop_undo: CancellationToken,
@@ -55,6 +60,7 @@ impl Engine {
         Self {
             pipeline,
             observer: Arc::new(Blind),
+            journals: None,
             options: Options::default(),
             cancel: CancellationToken::new(),
             stop_undo: CancellationToken::new(),
@@ -64,6 +70,13 @@ impl Engine {
     /// Adds someone who watches.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Says where the journal of the run is kept. Without one, nobody can take the run back after a crash
+    /// of this process.
+    pub fn journals(mut self, journals: Arc<dyn Journals>) -> Self {
+        self.journals = Some(journals);
         self
     }
 
@@ -88,38 +101,48 @@ impl Engine {
     /// # Errors
     /// Each refusal with the name of its stage in front.
     pub async fn check(&self) -> Result<(), Vec<Error>> {
-        check::check(&self.start()).await
+        check::check(&self.start(run_id(), Book::default())).await
     }
 
     /// Checks and runs the pipeline to its end, whatever that is.
     pub async fn run(&self) -> RunReport {
-        let begun = Instant::now();
-        let run = self.start();
+        let (begun, id) = (Instant::now(), run_id());
+        let journal = self.begin_journal(&id);
+        let run = self.start(id, journal.as_ref().cloned().unwrap_or_default());
         self.observer.on(&Event::RunStarted {
             run: run.id.clone(),
             pipeline: run.pipeline.clone(),
             stages: self.pipeline.stages().iter().map(|stage| stage.name().to_owned()).collect(),
         });
-        let result = match check::check(&run).await {
-            Ok(()) => {
-                self.observer.on(&Event::Checked);
-                self.run_stages(&run).await
-            }
-            Err(refusals) => Err(check::merge(refusals)),
+        let result = match journal {
+            Ok(_) => self.check_and_run(&run).await,
+            Err(error) => Err(error.into_refusal()),
         };
-        let outcome = match &result {
-            Ok(()) => {
-                commit::commit(&run).await;
-                branches::stuck(&run).map_or(Outcome::Done, |_| Outcome::Stuck)
+        let (outcome, error) = match result.and_then(|()| commit::commit(&run)) {
+            Ok(committed) => {
+                commit::finish(committed, &run).await;
+                (branches::stuck(&run).map_or(Outcome::Done, |_| Outcome::Stuck), None)
             }
-            Err(_) => unwind::unwind(&run).await,
+            Err(error) => (unwind::unwind(&run).await, Some(error)),
         };
-        self.finish(&run, outcome, result.err(), begun.elapsed())
+        self.finish(&run, outcome, error, begun.elapsed())
+    }
+
+    async fn check_and_run(&self, run: &Arc<Run>) -> Result<()> {
+        check::check(run).await.map_err(check::merge)?;
+        self.observer.on(&Event::Checked);
+        self.run_stages(run).await
+    }
+
+    fn begin_journal(&self, id: &str) -> Result<Book> {
+        match &self.journals {
+            Some(journals) => journals.begin(id, self.pipeline.name()).map(Book::of),
+            None => Ok(Book::default()),
+        }
     }
 
     /// A run of the pipeline that has not done anything yet.
-    pub(crate) fn start(&self) -> Arc<Run> {
-        let id = run_id();
+    pub(crate) fn start(&self, id: String, book: Book) -> Arc<Run> {
         Arc::new(Run {
             report: Mutex::new(RunReport::new(&id, self.pipeline.name())),
             id,
@@ -128,11 +151,11 @@ impl Engine {
             branch: None,
             board: Arc::default(),
             meters: Arc::new(Meters::default()),
-            observer: Arc::clone(&self.observer),
+            observer: Arc::new(Noting { book: book.clone(), inner: Arc::clone(&self.observer) }),
             grace: self.options.grace,
             cancel: self.cancel.clone(),
             stop_undo: self.stop_undo.clone(),
-            undo: Arc::default(),
+            undo: Arc::new(UndoStack::new(book, None)),
             chores: Mutex::default(),
             forked: Mutex::default(),
         })
@@ -162,7 +185,12 @@ impl Engine {
             report.error = Some(error.chain());
             report.hint = error.hint_text().map(str::to_owned);
         }
-        report.by_hand.extend(run.undo.armed().iter().map(|undo| undo.by_hand()));
+        report.by_hand.extend(run.undo.armed().iter().map(|held| held.undo.by_hand()));
+        let ended = Ended { outcome, exit_code: report.exit_code(), report: serde_json::to_value(&report).ok() };
+        if let Err(error) = run.undo.book().write(&Entry::Ended(ended)) {
+            // Whoever reads the journal takes the run for dead, and finds nothing to do or does it again.
+            self.observer.on(&Event::Warning { stage: None, text: error.chain() });
+        }
         self.observer.on(&Event::RunFinished(Box::new(report.clone())));
         report
     }

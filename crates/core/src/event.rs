@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::journal::Recovery;
 use crate::report::{BranchReport, RunReport};
 
 /// One thing that happened.
@@ -83,6 +84,17 @@ pub enum Event {
         /// Why, with its causes.
         error: String,
     },
+    /// A run that died is taken to its end, by another process or by the next run.
+    #[serde(rename = "recover.started")]
+    RecoverStarted {
+        /// The run's id.
+        run: String,
+        /// The pipeline's name.
+        pipeline: String,
+    },
+    /// What became of a run that had died.
+    #[serde(rename = "recover.finished")]
+    Recovered(Recovery),
     /// An act was taken back.
     #[serde(rename = "undo.done")]
     Undone {
@@ -134,6 +146,8 @@ impl Event {
             Event::Chore { text } => text,
             Event::RunStarted { .. }
             | Event::Checked
+            | Event::RecoverStarted { .. }
+            | Event::Recovered(_)
             | Event::Progress(_)
             | Event::BranchFinished(_)
             | Event::RunFinished(_) => return,

@@ -15,6 +15,7 @@ mod error;
 pub mod event;
 pub mod host;
 pub mod item;
+pub mod journal;
 mod kind;
 pub mod reader;
 pub mod registry;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::Format;
 use crate::codec::Codec;
@@ -15,6 +16,7 @@ use crate::config::BuildCx;
 use crate::host::Host;
 use crate::reader::StreamReader;
 use crate::stage::Stage;
+use crate::undo::{Chore, Record, StoredChore, StoredUndo, Undo};
 
 /// The configuration of a stage: its table in a pipeline file without `use`.
 ///
@@ -87,11 +89,45 @@ pub struct ReaderPlugin {
 
 /// Bytes from which every format is known.
 pub const ENOUGH: usize = 64;
+/// A registered undo, by which another process can take back what a run has left.
+pub struct UndoPlugin {
+    /// Its name in journals.
+    pub kind: &'static str,
+    pub(crate) revive: fn(Value) -> serde_json::Result<Arc<dyn Undo>>,
+    pub(crate) again: fn(Value) -> serde_json::Result<Record>,
+}
+
+/// A registered chore, by which another process can finish a run that has committed.
+pub struct ChorePlugin {
+    /// Its name in journals.
+    pub kind: &'static str,
+    pub(crate) revive: fn(Value) -> serde_json::Result<Arc<dyn Chore>>,
+}
 
 inventory::collect!(StagePlugin);
 inventory::collect!(ResourcePlugin);
 inventory::collect!(CodecPlugin);
 inventory::collect!(ReaderPlugin);
+inventory::collect!(UndoPlugin);
+inventory::collect!(ChorePlugin);
+
+impl UndoPlugin {
+    /// The plugin of an undo's type.
+    pub const fn of<U: StoredUndo>() -> Self {
+        Self {
+            kind: U::KIND,
+            revive: |data| serde_json::from_value::<U>(data).map(|undo| Arc::new(undo) as _),
+            again: |data| Record::of(&serde_json::from_value::<U>(data)?).map_err(serde::ser::Error::custom),
+        }
+    }
+}
+
+impl ChorePlugin {
+    /// The plugin of a chore's type.
+    pub const fn of<C: StoredChore>() -> Self {
+        Self { kind: C::KIND, revive: |data| serde_json::from_value::<C>(data).map(|chore| Arc::new(chore) as _) }
+    }
+}
 
 impl StagePlugin {
     /// The plugin of a configuration type.
@@ -153,6 +189,50 @@ macro_rules! register_resource {
     ($config:ty) => {
         $crate::inventory::submit! { $crate::registry::ResourcePlugin::of::<$config>() }
     };
+}
+
+/// Registers an undo by its type, under the name that it has in journals.
+#[macro_export]
+macro_rules! register_undo {
+    ($kind:literal, $undo:ty) => {
+        impl $crate::undo::StoredUndo for $undo {
+            const KIND: &'static str = $kind;
+        }
+        $crate::inventory::submit! { $crate::registry::UndoPlugin::of::<$undo>() }
+    };
+}
+
+/// Registers a chore by its type, under the name that it has in journals.
+#[macro_export]
+macro_rules! register_chore {
+    ($kind:literal, $chore:ty) => {
+        impl $crate::undo::StoredChore for $chore {
+            const KIND: &'static str = $kind;
+        }
+        $crate::inventory::submit! { $crate::registry::ChorePlugin::of::<$chore>() }
+    };
+}
+
+/// Names of all registered undos, in order.
+pub fn undos() -> Vec<&'static str> {
+    let mut all: Vec<_> = inventory::iter::<UndoPlugin>.into_iter().map(|plugin| plugin.kind).collect();
+    all.sort_unstable();
+    all
+}
+
+/// Names of all registered chores, in order.
+pub fn chores() -> Vec<&'static str> {
+    let mut all: Vec<_> = inventory::iter::<ChorePlugin>.into_iter().map(|plugin| plugin.kind).collect();
+    all.sort_unstable();
+    all
+}
+
+pub(crate) fn undo(kind: &str) -> Option<&'static UndoPlugin> {
+    inventory::iter::<UndoPlugin>.into_iter().find(|plugin| plugin.kind == kind)
+}
+
+pub(crate) fn chore(kind: &str) -> Option<&'static ChorePlugin> {
+    inventory::iter::<ChorePlugin>.into_iter().find(|plugin| plugin.kind == kind)
 }
 
 /// All registered stages, by name.

@@ -1,9 +1,9 @@
 //! How a run ended.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a run ended for the machines that it touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It did what it was for, and proved it.

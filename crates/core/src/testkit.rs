@@ -37,6 +37,7 @@ pub use unwind::{FAULTS, Fault, unwinds};
 use crate::Format;
 use crate::engine::{Engine, Pipeline};
 use crate::item::{SnapshotPart, StreamHeader, StreamItem};
+use crate::journal::Book;
 use crate::stage::{CheckCx, Stage, StageCx};
 use crate::stream::BoxStream;
 
@@ -53,7 +54,7 @@ pub fn stage(table: &str) -> Arc<dyn Stage> {
 
 /// What a stage is given that is the only one of a run which nobody watches.
 pub fn context(stage: Arc<dyn Stage>) -> StageCx {
-    let run = Engine::new(Pipeline::new("testkit", vec![stage])).start();
+    let run = Engine::new(Pipeline::new("testkit", vec![stage])).start(crate::run_id(), Book::default());
     StageCx(CheckCx { run, index: 0 })
 }
 

@@ -1,10 +1,19 @@
 //! Undo is data, armed before the act, run by the engine and never by `Drop`.
 
+pub mod by_name;
+mod record;
+mod stack;
+
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use record::Record;
+pub use stack::{Armed, Held, UndoStack};
 
 use crate::Result;
 use crate::host::Host;
@@ -14,7 +23,8 @@ use crate::host::Host;
 /// The contract:
 /// - It is armed **before** the act, so it must be content with finding nothing to take back.
 /// - It is idempotent: run twice, the second time does nothing and succeeds.
-/// - It uses no state of the stage that armed it and no cancelled token; connections are made anew.
+/// - It uses no state of the stage that armed it and no cancelled token; connections are made anew. It
+///   may be done by another process long after the one that armed it has died.
 #[async_trait]
 pub trait Undo: Debug + Send + Sync {
     /// What it does, as a phrase: `destroy tank/pg@reseed-…`.
@@ -35,7 +45,20 @@ pub trait Undo: Debug + Send + Sync {
     async fn undo(&self) -> Result<()>;
 }
 
+/// An undo that can be written down and, in another process, be done. What it is made of is what
+/// serde writes; hosts and other resources are written [`by_name`], and secrets never.
+///
+/// `register_undo!("kind", Type)` implements it: see [`register_undo`](crate::register_undo).
+pub trait StoredUndo: Undo + Serialize + DeserializeOwned + 'static {
+    /// Its name in journals. Never changes, nor does the meaning of its fields: a journal may be older
+    /// than the program that reads it.
+    const KIND: &'static str;
+}
+
 /// Work for after the commit, for example pruning: it never fails the run, it only warns.
+///
+/// It is idempotent: a run that dies after its commit is finished by another process, which does all
+/// of it once more.
 #[async_trait]
 pub trait Chore: Debug + Send + Sync {
     /// What it does, as a phrase.
@@ -54,79 +77,8 @@ pub trait Chore: Debug + Send + Sync {
     async fn perform(&self) -> Result<Option<String>>;
 }
 
-/// The name of one armed undo, by which it is disarmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "keep it if the undo is to be disarmed; otherwise write `let _ =`"]
-pub struct Armed(u64);
-
-/// Everything that is armed in one run, last in first out. The one place where undos are kept.
-#[derive(Debug, Default)]
-pub struct UndoStack {
-    inner: Mutex<Entries>,
-}
-
-#[derive(Debug, Default)]
-struct Entries {
-    next: u64,
-    armed: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: u64,
-    /// The branch for which alone the act was done.
-    branch: Option<String>,
-    undo: Arc<dyn Undo>,
-}
-
-impl UndoStack {
-    /// Arms an undo; call this before the act.
-    pub fn arm(&self, undo: Arc<dyn Undo>) -> Armed {
-        self.arm_for(None, undo)
-    }
-
-    /// Arms the undo of an act that is done for one branch alone.
-    pub fn arm_for(&self, branch: Option<&str>, undo: Arc<dyn Undo>) -> Armed {
-        let mut inner = self.lock();
-        inner.next += 1;
-        let id = inner.next;
-        inner.armed.push(Entry { id, branch: branch.map(str::to_owned), undo });
-        Armed(id)
-    }
-
-    /// Forgets an undo whose act has been taken back, or made good, in the normal course.
-    pub fn disarm(&self, armed: Armed) {
-        self.lock().armed.retain(|entry| entry.id != armed.0);
-    }
-
-    /// Forgets everything: the run has committed.
-    pub fn commit(&self) {
-        self.lock().armed.clear();
-    }
-
-    /// Forgets one undo that has been done.
-    pub fn forget(&self, done: &Arc<dyn Undo>) {
-        self.lock().armed.retain(|entry| !Arc::ptr_eq(&entry.undo, done));
-    }
-
-    /// What is armed, the last first.
-    pub fn armed(&self) -> Vec<Arc<dyn Undo>> {
-        self.armed_for(None)
-    }
-
-    /// What is armed for one branch alone, or for whomever, the last first.
-    pub fn armed_for(&self, branch: Option<&str>) -> Vec<Arc<dyn Undo>> {
-        let inner = self.lock();
-        let wanted = inner.armed.iter().rev().filter(|entry| branch.is_none() || entry.branch.as_deref() == branch);
-        wanted.map(|entry| Arc::clone(&entry.undo)).collect()
-    }
-
-    /// Forgets what was armed for one branch alone: it was taken back, or can't be.
-    pub fn disown(&self, branch: &str) {
-        self.lock().armed.retain(|entry| entry.branch.as_deref() != Some(branch));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+/// A chore that can be written down, as [`StoredUndo`] is. `register_chore!("kind", Type)` implements it.
+pub trait StoredChore: Chore + Serialize + DeserializeOwned + 'static {
+    /// Its name in journals; never changes.
+    const KIND: &'static str;
 }

@@ -57,6 +57,27 @@ pub struct Cluster {
     pub service: Service,
 }
 
+/// In an undo or a chore, a cluster is its name: `#[serde(with = "crate::cluster::by_name")]`.
+pub(crate) mod by_name {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Cluster, ClusterConfig};
+    use reseed_core::registry::ResourceConfig;
+    use reseed_core::undo::by_name::resource;
+
+    /// Writes the name.
+    pub(crate) fn serialize<S: Serializer>(cluster: &Arc<Cluster>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&cluster.name)
+    }
+
+    /// Finds the cluster of a name.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Cluster>, D::Error> {
+        resource(ClusterConfig::TABLE, &String::deserialize(deserializer)?)
+    }
+}
+
 /// The cluster that is copied: put on the board by the stage that surveys the primary, for those of
 /// the standby that must ask it.
 #[derive(Debug, Clone)]

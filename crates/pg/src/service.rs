@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use reseed_core::config::{BuildCx, Located, Problem};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use act::Server;
 pub use act::StopMode;
@@ -71,7 +71,7 @@ enum Use {
 }
 
 /// How a server is started and stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// What does it.
     pub(crate) control: Control,
@@ -82,7 +82,8 @@ pub struct Service {
 }
 
 /// What starts and stops a server, with all that it must know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Control {
     /// `pg_ctl` with the server's options.
     PgCtl { options: Option<String> },

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
 use reseed_core::host::Host;
+use reseed_core::register_chore;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::Chore;
 use reseed_storage::keep::now;
 use reseed_storage::name::{self, ASIDE};
+use serde::{Deserialize, Serialize};
 
 use crate::btrfs::Btrfs;
 use crate::undo::{ComeBack, MakeDirectory};
@@ -26,10 +28,10 @@ const LIST: &str = r#"for f in "$1$2"*"$3"; do [ -f "$f" ] && printf '%s %s\n' "
 /// Renames a live subvolume aside. After the commit it goes, or is kept for a while.
 pub(crate) async fn step_aside(btrfs: &Btrfs, path: &str, uuid: &str, keep: Duration, cx: &StageCx) -> Result<()> {
     let aside = name::aside(path, cx.run_id());
-    cx.after_commit(Retire { btrfs: btrfs.clone(), aside: aside.clone(), keep });
-    cx.after_commit(Expire { btrfs: btrfs.clone(), live: path.to_owned() });
+    cx.after_commit(Retire { btrfs: btrfs.clone(), aside: aside.clone(), keep })?;
+    cx.after_commit(Expire { btrfs: btrfs.clone(), live: path.to_owned() })?;
     let (path, uuid) = (path.to_owned(), uuid.to_owned());
-    let _ = cx.arm(ComeBack { btrfs: btrfs.clone(), path: path.clone(), aside: aside.clone(), uuid });
+    cx.arm(ComeBack { btrfs: btrfs.clone(), path: path.clone(), aside: aside.clone(), uuid })?;
     btrfs.rename(&path, &aside).await
 }
 
@@ -37,17 +39,19 @@ pub(crate) async fn step_aside(btrfs: &Btrfs, path: &str, uuid: &str, keep: Dura
 pub(crate) async fn make_way(btrfs: &Btrfs, path: &str, cx: &StageCx) -> Result<()> {
     let Some(is) = btrfs.host().files().attributes(path).await? else { return Ok(()) };
     let (owner, mode) = (format!("{}:{}", is.owner, is.group), format!("{:o}", is.mode));
-    let _ = cx.arm(MakeDirectory { btrfs: btrfs.clone(), path: path.to_owned(), owner, mode });
+    cx.arm(MakeDirectory { btrfs: btrfs.clone(), path: path.to_owned(), owner, mode })?;
     btrfs.run(Command::new("rmdir").args(["--", path])).await.map(drop)
 }
 
 /// Deletes what stepped aside, or marks until when it is kept.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Retire {
     btrfs: Btrfs,
     aside: String,
     keep: Duration,
 }
+
+register_chore!("btrfs-retire", Retire);
 
 #[async_trait]
 impl Chore for Retire {
@@ -76,11 +80,13 @@ impl Chore for Retire {
 }
 
 /// Deletes what earlier runs set aside for a live subvolume, once its time is over.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Expire {
     btrfs: Btrfs,
     live: String,
 }
+
+register_chore!("btrfs-expire", Expire);
 
 #[async_trait]
 impl Chore for Expire {
@@ -113,13 +119,15 @@ fn expired(line: &str, now: u64) -> Option<&str> {
 }
 
 /// Sees to it that a crash of the machine does not bring the old state back.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sync {
     /// Where.
     pub(crate) btrfs: Btrfs,
     /// A path on the file system.
     pub(crate) path: String,
 }
+
+register_chore!("btrfs-sync", Sync);
 
 #[async_trait]
 impl Chore for Sync {

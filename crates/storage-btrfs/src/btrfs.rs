@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use reseed_core::host::{Command, Host};
 use reseed_core::stage::StageCx;
+use reseed_core::undo::by_name;
 use reseed_core::{Error, Result};
 use reseed_storage::directory::RemoveEmpty;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::parse::{self, Filesystem, Root};
 use crate::table::Table;
@@ -41,6 +43,19 @@ const INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Btrfs {
     host: Arc<dyn Host>,
+}
+
+/// A record of it is the host's name.
+impl Serialize for Btrfs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        by_name::serialize(&self.host, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Btrfs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_name::deserialize(deserializer).map(|host| Self::on(&host))
+    }
 }
 
 impl Btrfs {
@@ -162,7 +177,7 @@ impl Btrfs {
         if paths.is_empty() {
             return Ok(());
         }
-        let _ = cx.arm(RemoveEmpty { host: Arc::clone(&self.host), paths });
+        cx.arm(RemoveEmpty { host: Arc::clone(&self.host), paths })?;
         let script = r#"umask 077; exec mkdir -p -- "$1""#;
         self.run(Command::script(script).titled("mkdir -p").arg(path)).await.map(drop)
     }

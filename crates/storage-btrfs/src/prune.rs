@@ -5,15 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Host;
+use reseed_core::register_chore;
 use reseed_core::undo::Chore;
 use reseed_storage::{keep, name};
+use serde::{Deserialize, Serialize};
 
 use crate::btrfs::Btrfs;
 use crate::shared::suffix;
 use crate::table::Seen;
 
 /// Deletes older snapshots that reseed made for one target. What others made stays.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Prune {
     /// Where.
     pub(crate) btrfs: Btrfs,
@@ -24,6 +26,8 @@ pub(crate) struct Prune {
     /// How many of them stay.
     pub(crate) keep: usize,
 }
+
+register_chore!("btrfs-prune", Prune);
 
 #[async_trait]
 impl Chore for Prune {

@@ -138,7 +138,7 @@ impl Stage for Snapshots {
         };
         let home = |part: &SnapshotPart| homes.of(&part.dataset).map(|home| (home, part.guid.clone()));
         let directories = parts.iter().map(home).collect::<Result<_>>()?;
-        cx.after_commit(Prune { btrfs: self.btrfs.clone(), directories, target, keep: self.keep });
+        cx.after_commit(Prune { btrfs: self.btrfs.clone(), directories, target, keep: self.keep })?;
         let set = SnapshotSet { host: Arc::clone(self.btrfs.host()), format: FORMAT, parts, left_out };
         Ok(input.with(Payload::Snapshot(set)))
     }
@@ -177,7 +177,7 @@ impl Snapshots {
             let home = homes.of(&part.dataset)?;
             btrfs.make_directory(&home, cx).await?;
             let path = format!("{home}/{short}");
-            armed.push(cx.arm(DeleteSubvolume::new(btrfs, &path)));
+            armed.push(cx.arm(DeleteSubvolume::new(btrfs, &path))?);
             btrfs.snapshot(&part.dataset, &path, true).await?;
             paths.push(path);
         }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reseed_core::host::{Command, shell_quote};
+use reseed_core::register_undo;
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Result};
 use reseed_storage::busy;
+use serde::{Deserialize, Serialize};
 
 use crate::btrfs::Btrfs;
 
@@ -14,7 +16,7 @@ use crate::btrfs::Btrfs;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Deletes a subvolume that this run made, and whatever this run put below it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DeleteSubvolume {
     /// Where.
     pub(crate) btrfs: Btrfs,
@@ -31,6 +33,8 @@ impl DeleteSubvolume {
         Self { btrfs: btrfs.clone(), path: path.to_owned(), spare: None }
     }
 }
+
+register_undo!("btrfs-delete-subvolume", DeleteSubvolume);
 
 #[async_trait]
 impl Undo for DeleteSubvolume {
@@ -58,7 +62,7 @@ impl Undo for DeleteSubvolume {
 }
 
 /// Puts a live subvolume back to where it was.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ComeBack {
     /// Where.
     pub(crate) btrfs: Btrfs,
@@ -69,6 +73,8 @@ pub(crate) struct ComeBack {
     /// Its identity.
     pub(crate) uuid: String,
 }
+
+register_undo!("btrfs-come-back", ComeBack);
 
 #[async_trait]
 impl Undo for ComeBack {
@@ -94,7 +100,7 @@ impl Undo for ComeBack {
 }
 
 /// Makes an empty directory anew that had to make way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MakeDirectory {
     /// Where.
     pub(crate) btrfs: Btrfs,
@@ -105,6 +111,8 @@ pub(crate) struct MakeDirectory {
     /// Its permission bits in octal.
     pub(crate) mode: String,
 }
+
+register_undo!("btrfs-make-directory", MakeDirectory);
 
 #[async_trait]
 impl Undo for MakeDirectory {

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
 use reseed_core::host::Host;
+use reseed_core::register_chore;
 use reseed_core::undo::Chore;
+use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
 
 /// Runs whose backups make up the chain, the whole one first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chain(pub(crate) Vec<String>);
 
 impl Chain {
@@ -57,7 +59,7 @@ fn parse(text: &str) -> Chain {
 
 /// Makes a chain the one that the next increment starts from, and removes whatever else runs have left
 /// of theirs: backups of earlier chains, copies of runs that were killed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settle {
     pub(crate) store: Store,
     pub(crate) chain: Chain,
@@ -70,6 +72,8 @@ for d in backup-* copy-*; do
   keep=; for k; do [ "$k" != "$d" ] || keep=1; done
   [ -n "$keep" ] || { rm -rf -- "./$d" && echo "$d"; }
 done"#;
+
+register_chore!("dir-settle", Settle);
 
 #[async_trait]
 impl Chore for Settle {

@@ -8,12 +8,14 @@ use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Command;
 use reseed_core::host::Host;
+use reseed_core::register_chore;
 use reseed_core::undo::Chore;
+use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
 
 /// Removes what stepped aside, or notes until when it is kept.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Retire {
     pub(crate) store: Store,
     pub(crate) path: String,
@@ -24,6 +26,8 @@ const REMOVE: &str = r#"[ -e "$1" ] || exit 44; rm -rf -- "$1""#;
 /// Notes that `$1` is kept until `$2`, in seconds since 1970.
 const NOTE: &str = r#"[ -e "$1" ] || exit 44; printf '%s\n' "$2" > "$1.expires""#;
 const ABSENT: i32 = 44;
+
+register_chore!("dir-retire", Retire);
 
 #[async_trait]
 impl Chore for Retire {
@@ -56,7 +60,7 @@ impl Chore for Retire {
 }
 
 /// Removes what earlier runs set aside, once its time is over.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Expire {
     pub(crate) store: Store,
 }
@@ -68,6 +72,8 @@ const EXPIRE: &str = r#"for f in "$1"/old-*.expires; do
   [ "$until" -le "$2" ] || continue
   rm -rf -- "${f%.expires}" && rm -f -- "$f" && echo "${f%.expires}"
 done"#;
+
+register_chore!("dir-expire", Expire);
 
 #[async_trait]
 impl Chore for Expire {

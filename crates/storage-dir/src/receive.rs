@@ -143,7 +143,7 @@ impl Directory {
         let store = &self.store;
         let state = store.inspect(receiver.live()).await?.state;
         if matches!(state, State::Absent | State::Empty) {
-            let _ = cx.arm(RemoveStore { store: store.clone(), was_empty: state == State::Empty });
+            cx.arm(RemoveStore { store: store.clone(), was_empty: state == State::Empty })?;
         }
         store.make(receiver.user(), receiver.live()).await?;
         if !self.chained(self.announced(cx)?) {
@@ -160,7 +160,7 @@ impl Directory {
     async fn arm(&self, path: &str, receiver: &Receiver, cx: &StageCx) -> Result<()> {
         // Half-way through a switch by exchange, what was live bears the copy's name.
         let [spare, _] = inodes(self.store.host.as_ref(), [receiver.live(), path]).await?;
-        let _ = cx.arm(RemoveTree { store: self.store.clone(), path: path.to_owned(), spare });
+        cx.arm(RemoveTree { store: self.store.clone(), path: path.to_owned(), spare })?;
         Ok(())
     }
 
@@ -246,7 +246,7 @@ impl Sink for Directory {
         let arrival = self.arrival(cx)?;
         let path = self.assemble(&arrival, &receiver, cx).await?;
         let (store, chain) = (self.store.clone(), arrival.chain.clone().unwrap_or_default());
-        cx.after_commit(Settle { store: store.clone(), chain });
+        cx.after_commit(Settle { store: store.clone(), chain })?;
         Ok(Arc::new(Copy { store, path, run: cx.run_id().to_owned() }))
     }
 }

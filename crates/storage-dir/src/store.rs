@@ -11,7 +11,9 @@
 use std::sync::Arc;
 
 use reseed_core::host::{Command, Host};
+use reseed_core::undo::by_name;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// The mark of a store.
 const MARK: &str = ".reseed";
@@ -86,8 +88,9 @@ pub(crate) struct Inspection {
 }
 
 /// A store on a machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Store {
+    #[serde(with = "by_name")]
     pub(crate) host: Arc<dyn Host>,
     pub(crate) path: String,
 }

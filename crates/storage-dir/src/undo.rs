@@ -5,7 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::{Command, shell_quote};
+use reseed_core::register_undo;
 use reseed_core::undo::Undo;
+use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
 
@@ -20,13 +22,15 @@ inode() { stat -c %i -- "$1" 2>/dev/null || stat -f %i -- "$1"; }
 n=0; until rm -rf -- "$1"; do n=$((n + 1)); [ $n -lt 20 ] || exit 1; sleep 0.1; done"#;
 
 /// Removes a directory tree that this run made.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RemoveTree {
     pub(crate) store: Store,
     pub(crate) path: String,
     /// Inode of a directory that may come to bear this name and must not be touched.
     pub(crate) spare: String,
 }
+
+register_undo!("dir-remove-tree", RemoveTree);
 
 #[async_trait]
 impl Undo for RemoveTree {
@@ -55,12 +59,14 @@ left=$(ls -A -- "$1")
 rm -f -- "$1/.reseed"; [ "$2" = empty ] || rmdir -- "$1""#;
 
 /// Removes a store that this run made, if nothing else has come to be in it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RemoveStore {
     pub(crate) store: Store,
     /// Whether an empty directory was there before.
     pub(crate) was_empty: bool,
 }
+
+register_undo!("dir-remove-store", RemoveStore);
 
 #[async_trait]
 impl Undo for RemoveStore {
@@ -97,7 +103,7 @@ fi
 sync -- "$(dirname -- "$live")" 2>/dev/null || sync"#;
 
 /// Moves what was live back to its place, whatever half-way state the switch is in.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MoveBack {
     pub(crate) store: Store,
     pub(crate) live: String,
@@ -108,6 +114,8 @@ pub(crate) struct MoveBack {
     /// Inode of the copy.
     pub(crate) new: String,
 }
+
+register_undo!("dir-move-back", MoveBack);
 
 #[async_trait]
 impl Undo for MoveBack {

@@ -65,11 +65,11 @@ impl Volume for Copy {
             return Err(Error::failed(format!("{} is gone", self.path)));
         }
         let (store, copy) = (self.store.clone(), self.path.clone());
-        let _ = cx.arm(MoveBack { store, live: live.clone(), copy, aside: aside.clone(), was, new });
+        cx.arm(MoveBack { store, live: live.clone(), copy, aside: aside.clone(), was, new })?;
         let switch = Command::script(SWITCH).titled("switch").args([&self.path, &live, &aside].map(Clone::clone));
         self.store.host.run(switch.as_root()).await?;
-        cx.after_commit(Retire { store: self.store.clone(), path: aside, keep: placement.keep_old });
-        cx.after_commit(Expire { store: self.store.clone() });
+        cx.after_commit(Retire { store: self.store.clone(), path: aside, keep: placement.keep_old })?;
+        cx.after_commit(Expire { store: self.store.clone() })?;
         Ok(())
     }
 }

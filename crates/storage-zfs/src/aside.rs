@@ -8,7 +8,9 @@ use reseed_core::host::Host;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Result};
+use reseed_core::{register_chore, register_undo};
 use reseed_storage::keep::now;
+use serde::{Deserialize, Serialize};
 
 use crate::name::{self, ASIDE};
 use crate::parse::Filesystem;
@@ -21,7 +23,7 @@ const EXPIRES: &str = "reseed:expires";
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A live dataset and all below it, as it was before anything was touched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Live {
     /// Its name.
     pub(crate) root: String,
@@ -45,9 +47,9 @@ impl Live {
     }
 
     /// Arms what puts it back.
-    fn arm(&self, zfs: &Zfs, cx: &StageCx) {
+    fn arm(&self, zfs: &Zfs, cx: &StageCx) -> Result<()> {
         let aside = self.aside(cx.run_id());
-        let _ = cx.arm(ComeBack { zfs: zfs.clone(), live: self.clone(), aside });
+        cx.arm(ComeBack { zfs: zfs.clone(), live: self.clone(), aside }).map(drop)
     }
 
     /// Renames the tree, once it is armed and unmounted. It is not mounted at the next boot either.
@@ -59,11 +61,11 @@ impl Live {
 
     /// What becomes of it after the commit.
     /// `holder` is the target in whose name reseed may have put holds on its snapshots.
-    pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, holder: Option<&str>, cx: &StageCx) {
+    pub(crate) fn after_commit(&self, zfs: &Zfs, keep: Duration, holder: Option<&str>, cx: &StageCx) -> Result<()> {
         let holder = holder.map(str::to_owned);
         let (zfs, aside, live) = (zfs.clone(), self.aside(cx.run_id()), self.root.clone());
-        cx.after_commit(Retire { zfs: zfs.clone(), aside, keep, holder: holder.clone() });
-        cx.after_commit(Expire { zfs, live, holder });
+        cx.after_commit(Retire { zfs: zfs.clone(), aside, keep, holder: holder.clone() })?;
+        cx.after_commit(Expire { zfs, live, holder })
     }
 }
 
@@ -72,7 +74,7 @@ pub(crate) async fn step_aside(zfs: &Zfs, lives: &[Live], cx: &StageCx) -> Resul
     let mut lives: Vec<_> = lives.iter().collect();
     // The last one armed comes back first, and must be the one that others are mounted inside.
     lives.sort_by_key(|live| std::cmp::Reverse(live.tree.first().map_or(0, |root| root.mountpoint.len())));
-    lives.iter().for_each(|live| live.arm(zfs, cx));
+    lives.iter().try_for_each(|live| live.arm(zfs, cx))?;
     let mut mounted: Vec<_> = lives.iter().flat_map(|live| &live.tree).filter(|dataset| dataset.mounted).collect();
     mounted.sort_by_key(|dataset| std::cmp::Reverse(dataset.mountpoint.len()));
     for dataset in mounted {
@@ -95,7 +97,7 @@ pub(crate) async fn lives(zfs: &Zfs, names: &[&str]) -> Result<Vec<Live>> {
 }
 
 /// Puts a live dataset back where it was, mounted as it was.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ComeBack {
     zfs: Zfs,
     live: Live,
@@ -118,6 +120,8 @@ impl ComeBack {
         Ok(self.zfs.rename(&self.aside, root).await?)
     }
 }
+
+register_undo!("zfs-come-back", ComeBack);
 
 #[async_trait]
 impl Undo for ComeBack {
@@ -157,13 +161,15 @@ impl Undo for ComeBack {
 }
 
 /// Destroys what stepped aside, or marks until when it is kept.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Retire {
     zfs: Zfs,
     aside: String,
     keep: Duration,
     holder: Option<String>,
 }
+
+register_chore!("zfs-retire", Retire);
 
 #[async_trait]
 impl Chore for Retire {
@@ -205,12 +211,14 @@ async fn destroy(zfs: &Zfs, aside: &str, holder: Option<&str>) -> Result<()> {
 }
 
 /// Destroys what earlier runs set aside for a live dataset, once its time is over.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Expire {
     zfs: Zfs,
     live: String,
     holder: Option<String>,
 }
+
+register_chore!("zfs-expire", Expire);
 
 #[async_trait]
 impl Chore for Expire {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::Result;
 use reseed_core::host::Host;
+use reseed_core::register_chore;
 use reseed_core::undo::Chore;
 use reseed_storage::keep;
+use serde::{Deserialize, Serialize};
 
 use crate::name;
 use crate::parse::Snapshot;
@@ -15,7 +17,7 @@ use crate::zfs::Zfs;
 
 /// Holds the newest snapshots of one set and destroys older ones that reseed made for the same
 /// target. What is held, what a clone came from and what others made stays.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Prune {
     /// Where.
     pub(crate) zfs: Zfs,
@@ -61,6 +63,8 @@ impl Prune {
         Ok(surplus.len())
     }
 }
+
+register_chore!("zfs-prune", Prune);
 
 #[async_trait]
 impl Chore for Prune {

@@ -134,7 +134,7 @@ impl Stage for Snapshots {
             None => take::take(&self.zfs, &features, parts, &target, cx).await?,
         };
         let datasets = parts.iter().map(|part| (part.dataset.clone(), part.guid.clone())).collect();
-        cx.after_commit(Prune { zfs: self.zfs.clone(), datasets, target, keep: self.keep });
+        cx.after_commit(Prune { zfs: self.zfs.clone(), datasets, target, keep: self.keep })?;
         let set = SnapshotSet { host: Arc::clone(self.zfs.host()), format: FORMAT, parts, left_out };
         Ok(input.with(Payload::Snapshot(set)))
     }

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use reseed_core::register_undo;
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::parse::Snapshot;
 use crate::zfs::Zfs;
@@ -14,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Destroys a snapshot that this run made, with `tree` also those of the same name below, whether
 /// or not the topmost is still there.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DestroySnapshot {
     /// Where.
     pub(crate) zfs: Zfs,
@@ -25,6 +27,8 @@ pub(crate) struct DestroySnapshot {
     /// Whether those of datasets below were made too.
     pub(crate) tree: bool,
 }
+
+register_undo!("zfs-destroy-snapshot", DestroySnapshot);
 
 #[async_trait]
 impl Undo for DestroySnapshot {
@@ -60,7 +64,7 @@ impl Undo for DestroySnapshot {
 }
 
 /// Destroys a dataset that this run made, and whatever this run put below it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DestroyDataset {
     /// Where.
     pub(crate) zfs: Zfs,
@@ -89,6 +93,8 @@ impl DestroyDataset {
         Ok(())
     }
 }
+
+register_undo!("zfs-destroy-dataset", DestroyDataset);
 
 #[async_trait]
 impl Undo for DestroyDataset {
@@ -121,7 +127,7 @@ impl Undo for DestroyDataset {
 
 /// Unmounts datasets that this run mounted, before they are destroyed one by one: one may be mounted
 /// inside another that is not above it by name.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Unmount {
     /// Where.
     pub(crate) zfs: Zfs,
@@ -129,6 +135,8 @@ pub(crate) struct Unmount {
     /// that others are mounted inside come first.
     pub(crate) datasets: Vec<(String, Option<String>)>,
 }
+
+register_undo!("zfs-unmount", Unmount);
 
 #[async_trait]
 impl Undo for Unmount {
@@ -154,7 +162,7 @@ impl Undo for Unmount {
 }
 
 /// Takes a dataset that received an increment back to the snapshot that the increment began at.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RollBack {
     /// Where.
     pub(crate) zfs: Zfs,
@@ -167,6 +175,8 @@ pub(crate) struct RollBack {
     /// Identity of the snapshot that was received.
     pub(crate) received: String,
 }
+
+register_undo!("zfs-roll-back", RollBack);
 
 #[async_trait]
 impl Undo for RollBack {

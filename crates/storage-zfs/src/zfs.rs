@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reseed_core::host::{Command, Host};
+use reseed_core::undo::by_name;
 use reseed_storage::busy;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::OnceCell;
 
 pub(crate) use ask::Allowed;
@@ -29,6 +31,19 @@ type Result<T, E = ZfsError> = std::result::Result<T, E>;
 pub(crate) struct Zfs {
     host: Arc<dyn Host>,
     features: Arc<OnceCell<Features>>,
+}
+
+/// A record of it is the host's name.
+impl Serialize for Zfs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        by_name::serialize(&self.host, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Zfs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_name::deserialize(deserializer).map(|host| Self::on(&host))
+    }
 }
 
 impl Zfs {

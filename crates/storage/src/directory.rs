@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::host::{Command, Host, shell_quote};
+use reseed_core::undo::by_name;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Result};
+use reseed_core::{register_chore, register_undo};
+use serde::{Deserialize, Serialize};
 
 /// Removes empty directories of one file system, the deepest first.
 const REMOVE_TREE: &str = r#"[ ! -d "$1" ] || find "$1" -xdev -depth -type d -exec rmdir {} \; 2>/dev/null
@@ -15,14 +18,15 @@ rmdir "$2" 2>/dev/null; [ ! -e "$1" ]"#;
 const REMOVE_EMPTY: &str = r#"for d; do rmdir -- "$d" 2>/dev/null; done; :"#;
 
 /// Removes the directories under which copies were mounted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RemoveTree {
     /// Where.
+    #[serde(with = "by_name")]
     pub host: Arc<dyn Host>,
     /// The topmost one.
     pub path: String,
     /// The directory that it is in; it goes too where nothing else is in it.
-    pub base: &'static str,
+    pub base: String,
 }
 
 impl RemoveTree {
@@ -31,7 +35,7 @@ impl RemoveTree {
     /// # Errors
     /// When something is in them.
     pub async fn remove(&self) -> Result<()> {
-        let command = Command::script(REMOVE_TREE).titled("remove").arg(&self.path).arg(self.base).as_root();
+        let command = Command::script(REMOVE_TREE).titled("remove").arg(&self.path).arg(&self.base).as_root();
         let output = self.host.output(command).await?;
         match output.exit.success() {
             true => Ok(()),
@@ -39,6 +43,8 @@ impl RemoveTree {
         }
     }
 }
+
+register_undo!("remove-mount-points", RemoveTree);
 
 #[async_trait]
 impl Undo for RemoveTree {
@@ -54,6 +60,8 @@ impl Undo for RemoveTree {
         self.remove().await
     }
 }
+
+register_chore!("remove-mount-points", RemoveTree);
 
 #[async_trait]
 impl Chore for RemoveTree {
@@ -71,13 +79,16 @@ impl Chore for RemoveTree {
 }
 
 /// Removes directories that a run made, where nothing is in them by now.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RemoveEmpty {
     /// Where.
+    #[serde(with = "by_name")]
     pub host: Arc<dyn Host>,
     /// The deepest first.
     pub paths: Vec<String>,
 }
+
+register_undo!("remove-empty-directories", RemoveEmpty);
 
 #[async_trait]
 impl Undo for RemoveEmpty {

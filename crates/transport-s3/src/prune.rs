@@ -24,7 +24,7 @@ pub use keep::Keep;
 use mark::Mark;
 
 /// What is kept, and how long what is not stays all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Policy {
     /// What is kept of each dataset.
     pub keep: Keep,

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use self::begun::Begun;
 use self::going::Going;
-use self::undo::PruneRepository;
+use self::undo::{PruneRepository, Repository};
 use crate::chain::{Broken, Chain, Link, trusted_chains};
 use crate::chunks::Writing;
 use crate::format::{LARGEST_CHUNK, is_of};
@@ -188,8 +188,7 @@ impl Stage for Put {
         };
         let link = going.put(streams).await?;
         if let Some(policy) = self.policy {
-            let (store, trust, run) = (Arc::clone(&self.store), self.seal.trust.clone(), cx.run_id().to_owned());
-            cx.after_commit(PruneRepository { store, trust, policy, run });
+            cx.after_commit(PruneRepository { repository: self.repository(), policy, run: cx.run_id().to_owned() })?;
         }
         report(&link, cx);
         Ok(Item { payload: Payload::Staged(kind), facts })
@@ -200,6 +199,11 @@ impl Put {
     /// Whether an interrupted put is to be gone on with. A branch's streams are not its own to keep.
     fn resumes(&self, cx: &CheckCx) -> bool {
         self.resume && cx.branch().is_none()
+    }
+
+    /// The repository, as a record names it.
+    fn repository(&self) -> Repository {
+        Repository::new(&self.name, &self.store, &self.seal)
     }
 
     /// The newest manifest to which an increment of this dataset can be added, and the root of its

@@ -12,6 +12,7 @@ use std::fmt::{self, Debug, Display};
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 pub use counted::Counted;
 pub use file::FileStore;
@@ -57,7 +58,8 @@ impl Display for Sha256 {
 
 /// The name of an object below a repository's own prefix: parts of letters, digits, `.`, `_`, `-`,
 /// separated by `/`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Key(String);
 
 impl Key {
@@ -78,6 +80,20 @@ impl Key {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0
     }
 }
 

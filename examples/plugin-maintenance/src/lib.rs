@@ -9,10 +9,12 @@ use reseed_core::host::{Command, Host};
 use reseed_core::item::Item;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::undo::by_name;
 use reseed_core::undo::{Chore, Undo};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use reseed_core::{register_chore, register_undo};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Makes a file while the rest of the run lasts, which tells load balancers and monitoring to leave
 /// the standby alone. It is gone when the run has ended, whatever its end is. A file that is there
@@ -42,8 +44,9 @@ impl StageConfig for FlagConfig {
 }
 
 /// A flag file on a machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flag {
+    #[serde(with = "by_name")]
     host: Arc<dyn Host>,
     path: String,
     /// The run whose it is, once there is one.
@@ -98,11 +101,13 @@ impl Stage for Flag {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let flag = self.of_run(cx.run_id());
-        let _ = cx.arm(flag.clone());
-        cx.after_commit(flag.clone());
+        cx.arm(flag.clone())?;
+        cx.after_commit(flag.clone())?;
         flag.raise().await.map(|()| input)
     }
 }
+
+register_undo!("maintenance-flag", Flag);
 
 #[async_trait]
 impl Undo for Flag {
@@ -118,6 +123,8 @@ impl Undo for Flag {
         self.lower().await
     }
 }
+
+register_chore!("maintenance-flag", Flag);
 
 #[async_trait]
 impl Chore for Flag {

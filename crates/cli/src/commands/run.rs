@@ -4,22 +4,41 @@ use std::sync::Arc;
 
 use reseed_core::config::Loaded;
 use reseed_core::engine::Engine;
+use reseed_core::event::{Event, Observer};
+use reseed_core::journal::{Recovery, StateDirectory, Written};
+use reseed_core::report::{Outcome, RunReport};
+use reseed_core::{Error, Result, run_id};
+use tokio_util::sync::CancellationToken;
 
 use super::on_runtime;
 use crate::args::{RunArgs, TalkArgs};
-use crate::observe::{Roles, Watch};
+use crate::observe::{Roles, Speaker, Watch};
 use crate::signals::Signals;
 use crate::{exit, file, out};
 
 pub(crate) fn run(args: &RunArgs) -> u8 {
-    match file::load(&args.file, args.talk.json) {
-        Ok(loaded) => on_runtime(go(loaded, args.talk)),
-        Err(code) => code,
+    let text = match file::text(&args.file, args.talk.json) {
+        Ok(text) => text,
+        Err(code) => return code,
+    };
+    let loaded = match text.load(args.talk.json) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    match StateDirectory::standard() {
+        Ok(state) => {
+            let written = Written { state, path: text.name, file: text.text, set: text.settings };
+            on_runtime(go(loaded, written, args.talk))
+        }
+        Err(error) => {
+            out::error(&error.chain(), error.hint_text());
+            exit::REFUSED
+        }
     }
 }
 
-async fn go(loaded: Loaded, talk: TalkArgs) -> u8 {
-    let signals = match Signals::catch() {
+async fn go(loaded: Loaded, written: Written, talk: TalkArgs) -> u8 {
+    let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         // Without them a Ctrl-C would leave things behind: better not to begin.
         Err(error) => {
@@ -28,12 +47,62 @@ async fn go(loaded: Loaded, talk: TalkArgs) -> u8 {
         }
     };
     let watch = Watch::begin(talk, Roles::of(&loaded));
-    let engine = Engine::new(loaded.pipeline).observe(Arc::new(watch.speaker()));
     let speaker = watch.speaker();
-    let report = tokio::select! {
-        report = engine.run() => report,
-        never = signals.steer(&engine, &speaker) => match never {},
+    let (state, history) = (written.state.clone(), loaded.history);
+    let report = match recover(&state, &mut signals, &speaker).await {
+        Ok(()) => engine_run(loaded, written, signals, &speaker).await,
+        Err(error) => refusal(loaded.pipeline.name(), error, &speaker),
     };
+    if let Err(error) = state.prune(history) {
+        speaker.say(&format!("warning: old journals are still there: {}", error.chain()));
+    }
     watch.end();
     report.exit_code()
+}
+
+async fn engine_run(loaded: Loaded, written: Written, signals: Signals, speaker: &Speaker) -> RunReport {
+    let engine = Engine::new(loaded.pipeline).observe(Arc::new(speaker.clone())).journals(Arc::new(written));
+    tokio::select! {
+        report = engine.run() => report,
+        never = signals.steer(&engine, speaker) => match never {},
+    }
+}
+
+/// Why no run begins: the error, and what is left of runs that died.
+struct Blocked(Error, Vec<Recovery>);
+
+/// Takes runs that died to their end. A signal ends that.
+async fn recover(state: &StateDirectory, signals: &mut Signals, speaker: &Speaker) -> Result<(), Blocked> {
+    let (stop, observer) = (CancellationToken::new(), Arc::new(speaker.clone()) as Arc<dyn Observer>);
+    let recovering = state.recover(&observer, &stop);
+    let recovered = tokio::select! {
+        recovered = recovering => recovered,
+        never = signals.give_up(&stop, speaker) => match never {},
+    };
+    let mut stuck = recovered.map_err(|error| Blocked(error.into_refusal(), vec![]))?;
+    stuck.retain(|recovery| recovery.outcome == Outcome::Stuck);
+    match stuck.first() {
+        None => Ok(()),
+        Some(first) => {
+            let error = Error::failed(format!("the run {}, which died, could not be taken back", first.run));
+            Err(Blocked(error.hint("type what is left, then: reseed recover"), stuck))
+        }
+    }
+}
+
+/// The report of a run that does not begin.
+fn refusal(pipeline: &str, blocked: Blocked, speaker: &Speaker) -> RunReport {
+    let Blocked(error, stuck) = blocked;
+    let mut report = RunReport::new(run_id(), pipeline);
+    report.refused = stuck.is_empty();
+    report.outcome = if stuck.is_empty() { Outcome::Undone } else { Outcome::Stuck };
+    report.error = Some(error.chain());
+    report.hint = error.hint_text().map(str::to_owned);
+    report.by_hand = stuck.into_iter().flat_map(|recovery| recovery.stuck).map(|stuck| stuck.by_hand).collect();
+    if report.refused {
+        let (stage, hint) = ("journal".to_owned(), report.hint.clone());
+        speaker.on(&Event::Refused { index: 0, stage, error: error.chain(), hint });
+    }
+    speaker.on(&Event::RunFinished(Box::new(report.clone())));
+    report
 }

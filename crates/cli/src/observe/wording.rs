@@ -5,6 +5,7 @@ use std::time::Instant;
 use reseed_core::Kind;
 use reseed_core::config::Loaded;
 use reseed_core::event::Event;
+use reseed_core::journal::Recovery;
 use reseed_core::report::{BranchReport, Outcome, RunReport};
 
 use super::pace::{Pace, Slowest};
@@ -107,6 +108,10 @@ impl Wording {
             }
             Event::StageFailed { stage, error, .. } => vec![format!("failed: {stage}: {error}")],
             Event::BranchFinished(branch) if branch.outcome != Outcome::Done => vec![branch_end(branch)],
+            Event::RecoverStarted { run, pipeline } => {
+                vec![format!("{pipeline}: the run {run} died; taking it to its end")]
+            }
+            Event::Recovered(recovery) => recovered(recovery),
             Event::Stuck { undo, error, by_hand } => {
                 vec![format!("stuck: can't {undo}: {error}"), format!("  by hand: {by_hand}")]
             }
@@ -191,6 +196,23 @@ fn moved(report: &RunReport) -> Vec<String> {
     let unproven =
         (report.streaming == Some(false)).then(|| "      the standby serves; that it streams was not asked".to_owned());
     std::iter::once(bytes + &what).chain(unproven).collect()
+}
+
+/// The last words about a run that had died.
+fn recovered(recovery: &Recovery) -> Vec<String> {
+    let Recovery { run, pipeline, outcome, stuck, .. } = recovery;
+    match outcome {
+        Outcome::Done => vec![format!("{pipeline}: the run {run} had committed; it is finished")],
+        Outcome::Undone => vec![format!("{pipeline}: the run {run} is taken back; everything is as it was before it")],
+        Outcome::Stuck => {
+            let first = format!(
+                "{pipeline}: the run {run} could not be taken back; what is left, in the order in which to type it:"
+            );
+            let commands = stuck.iter().map(|stuck| format!("  {}", stuck.by_hand));
+            let last = format!("  then: reseed recover, or, if that can't see it: reseed recover --forget {run}");
+            std::iter::once(first).chain(commands).chain([last]).collect()
+        }
+    }
 }
 
 /// One line on how a branch ended.

@@ -8,9 +8,9 @@ use reseed_core::item::{Item, Payload};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
 use reseed_core::undo::Undo;
-use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use reseed_core::{Error, Kind, Mismatch, Result, register_stage, register_undo};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Acts as it is told.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ struct ActConfig {
     act: Act,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Act {
     Work,
@@ -84,7 +84,7 @@ impl Stage for Act {
     }
 
     async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
-        let _ = cx.arm(TakeBack(*self));
+        cx.arm(TakeBack(*self))?;
         match self {
             Act::Fail => Err(Error::failed("no luck").because("a cause").hint("try `again`")),
             Act::Panic => panic!("a test panics"),
@@ -98,8 +98,10 @@ impl Stage for Act {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct TakeBack(Act);
+
+register_undo!("test-act", TakeBack);
 
 #[async_trait]
 impl Undo for TakeBack {

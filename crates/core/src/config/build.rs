@@ -16,6 +16,9 @@ enum Slot<'i> {
     Built(Option<Arc<dyn Any + Send + Sync>>),
 }
 
+/// A resource, or the problems that it has.
+pub(super) type Built = Result<Arc<dyn Any + Send + Sync>, Vec<Problem>>;
+
 /// Builds stages and resources; collects problems instead of stopping at the first.
 pub struct BuildCx<'a> {
     problems: &'a mut Vec<Problem>,
@@ -78,6 +81,18 @@ impl<'a> BuildCx<'a> {
         for key in keys {
             self.build(&key);
         }
+    }
+
+    /// Builds every resource by itself; gives each, or the problems that it has.
+    pub(super) fn build_each(mut self) -> Vec<((String, String), Built)> {
+        let mut keys: Vec<_> = self.slots.keys().cloned().collect();
+        keys.sort();
+        let each = keys.into_iter().map(|key| {
+            let before = self.problems.len();
+            let built = self.build(&key).ok_or_else(|| self.problems[before..].to_vec());
+            (key, built)
+        });
+        each.collect()
     }
 
     fn build(&mut self, key: &(String, String)) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{BuildCx, Problem, Table, nearest, variables};
+use super::{BuildCx, Period, Problem, Table, nearest, variables};
 use crate::Kind;
 use crate::engine::{Misfit, Pipeline};
 use crate::registry;
@@ -22,7 +25,12 @@ pub struct Loaded {
     pub kinds: Vec<Kind>,
     /// The settings of each stage as they stand in the file: `level = 3`. No `${name}` is filled.
     pub settings: Vec<Vec<String>>,
+    /// How long the journals of runs that have ended are kept.
+    pub history: Duration,
 }
+
+/// How long journals are kept where the file does not say.
+const HISTORY: Period = Period::seconds(90 * 24 * 3600);
 
 /// Reads a pipeline file. `set` fills its `${name}`s. Pure but for reading secrets.
 ///
@@ -40,13 +48,14 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     variables::fill(&mut root, set, &mut problems);
     let unfilled = problems.clone();
     let name = take_name(&mut root, &mut problems);
+    let history = take_history(&mut root, &mut problems).unwrap_or(HISTORY).0;
     let stages = take_stages(&mut root, &mut problems);
     let mut cx = BuildCx::new(&mut problems);
     add_resources(root, &mut cx);
     let built: Vec<_> = stages.into_iter().map(|stage| build(stage, &mut cx)).collect();
     cx.build_rest();
     forget_what_follows(&unfilled, &mut problems);
-    finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings })
+    finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings, history })
 }
 
 /// Builds one stage from the text of its table.
@@ -83,7 +92,7 @@ fn holds_tables(value: &DeValue<'_>) -> bool {
     value.as_array().is_some_and(|array| array.iter().any(|value| value.get_ref().is_table()))
 }
 
-fn syntax(error: &toml::de::Error) -> Problem {
+pub(super) fn syntax(error: &toml::de::Error) -> Problem {
     let message = error.message().trim().replace('\n', ", ");
     match error.span() {
         Some(span) => Problem::at(span, message),
@@ -101,6 +110,19 @@ fn take_name(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Stri
         Some(name) if !name.is_empty() && name.chars().all(safe) => Some(name.to_owned()),
         _ => {
             problems.push(Problem::at(value.span(), "a name is made of letters, digits, `-` and `_`"));
+            None
+        }
+    }
+}
+
+fn take_history(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Period> {
+    let value = root.remove("history")?;
+    let read = value.get_ref().as_str().map(|text| Period::deserialize(StrDeserializer::<ValueError>::new(text)));
+    match read {
+        Some(Ok(history)) => Some(history),
+        _ => {
+            let problem = Problem::at(value.span(), "a length of time is written like `90s`, `24h` or `90d`");
+            problems.push(problem.hint("`history` says how long the journals of runs are kept"));
             None
         }
     }
@@ -167,7 +189,7 @@ impl BuildCx<'_> {
     }
 }
 
-fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
+pub(super) fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
     let mut known: Vec<_> = registry::resources().iter().map(|plugin| plugin.table).collect();
     known.dedup();
     for (table, value) in root {
@@ -176,7 +198,7 @@ fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
         match value.into_inner() {
             _ if !known.contains(&name.as_str()) => {
                 let mut all = known.clone();
-                all.extend(["name", "stage"]);
+                all.extend(["history", "name", "stage"]);
                 cx.problem(Problem::at(table.span(), format!("unknown key `{name}`")).hint(nearest(&name, &all)));
             }
             DeValue::Table(entries) => entries.into_iter().for_each(|(key, value)| match value.into_inner() {

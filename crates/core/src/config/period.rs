@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time: `24h`, `90s`, `1h 30m`, `500ms`.
+/// A length of time: `24h`, `90s`, `1h 30m`, `7d`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(pub Duration);
 
@@ -20,10 +20,15 @@ impl Period {
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        let parsed = length(&text).and_then(|length| Duration::try_from(length).ok());
         let wrong = || serde::de::Error::custom("a length of time is written like `90s`, `30m` or `24h`");
         parsed.map(Self).ok_or_else(wrong)
     }
+}
+
+/// A day has 24 hours here: nobody means that a copy is kept an hour longer in autumn.
+fn length(text: &str) -> Option<jiff::SignedDuration> {
+    text.parse::<jiff::Span>().ok()?.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
 }
 
 /// As it is written in a file: `24h`.

@@ -8,6 +8,8 @@ use crate::registry::{self, ResourcePlugin};
 pub fn pipeline_schema() -> Value {
     let mut properties = Map::new();
     properties.insert("name".into(), json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$" }));
+    let history = "How long the journals of runs are kept: `90d` by default. See `reseed status`.";
+    properties.insert("history".into(), json!({ "type": "string", "default": "90d", "description": history }));
     let stages: Vec<_> =
         registry::stages().iter().map(|plugin| picked(&(plugin.schema)(), Some(plugin.name))).collect();
     properties.insert("stage".into(), json!({ "type": "array", "items": { "oneOf": stages } }));

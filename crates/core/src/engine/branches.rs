@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::commit::commit;
+use super::commit::{commit, finish};
 use super::drive;
 use super::unwind::take_back;
 use crate::event::{Event, Observer};
 use crate::item::Item;
 use crate::report::{BranchReport, Outcome, RunReport, StreamHash};
 use crate::stage::{Ahead, Board, Branch, CheckCx, Run};
+use crate::undo::UndoStack;
 use crate::{Class, Error, Kind, Result};
 
 /// One branch of a run.
@@ -66,7 +67,7 @@ impl Forked {
             grace: outer.grace / 2,
             cancel: outer.cancel.child_token(),
             stop_undo: outer.stop_undo.clone(),
-            undo: Arc::default(),
+            undo: Arc::new(UndoStack::new(outer.undo.book().clone(), Some(&branch.name))),
             chores: Mutex::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
             forked: Mutex::default(),
@@ -103,10 +104,11 @@ impl Forked {
 
     /// Runs its stages and commits, or takes back what it did and what was done for it.
     pub(crate) async fn run(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
-        match drive::stages(&self.run, self.from, item).await {
-            Ok(item) => {
+        let done = drive::stages(&self.run, self.from, item).await;
+        match done.and_then(|item| commit(&self.run).map(|committed| (item, committed))) {
+            Ok((item, committed)) => {
                 self.ends(outer, Outcome::Done, None);
-                commit(&self.run).await;
+                finish(committed, &self.run).await;
                 Ok(item)
             }
             Err(error) if outer.cancel.is_cancelled() => Err(error),
@@ -125,7 +127,7 @@ impl Forked {
         let own = take_back(&self.run, &self.run.undo, None).await;
         let outcome = own.max(take_back(&self.run, &outer.undo, Some(self.name())).await);
         let left = self.run.undo.armed().into_iter().chain(outer.undo.armed_for(Some(self.name())));
-        let by_hand: Vec<_> = left.map(|undo| undo.by_hand()).collect();
+        let by_hand: Vec<_> = left.map(|held| held.undo.by_hand()).collect();
         outer.undo.disown(self.name());
         outer.note(|report| report.by_hand.extend(by_hand));
         self.ends(outer, outcome, Some(&error));

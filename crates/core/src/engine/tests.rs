@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::Class;
 use crate::item::{Facts, Payload};
 use crate::stage::{CheckCx, Stage, StageCx};
 use crate::undo::{Chore, Undo};
+use crate::{Class, register_chore, register_undo};
 use crate::{Kind, Mismatch};
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -39,12 +40,16 @@ struct Fake {
     undo_fails: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct FakeUndo {
     name: String,
+    #[serde(skip)]
     log: Log,
     fails: bool,
 }
+
+register_undo!("fake", FakeUndo);
+register_chore!("fake", FakeUndo);
 
 #[async_trait]
 impl Undo for FakeUndo {
@@ -105,8 +110,8 @@ impl Stage for Fake {
 
     async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
         let undo = || FakeUndo { name: self.name.clone(), log: self.log.clone(), fails: self.undo_fails };
-        let _ = cx.arm(undo());
-        cx.after_commit(undo());
+        cx.arm(undo())?;
+        cx.after_commit(undo())?;
         self.log.lock().unwrap().push(format!("run {}", self.name));
         match self.act {
             Act::Fail => Err(Error::failed("no luck")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::commit::commit;
+use super::commit::commit_rest;
 use crate::event::Event;
 use crate::report::Outcome;
 use crate::stage::Run;
@@ -20,7 +20,7 @@ pub(super) async fn unwind(run: &Arc<Run>) -> Outcome {
         outcome = outcome.max(branch.give_up(run, Error::cancelled()).await);
     }
     if forked.iter().any(|branch| branch.has_committed()) {
-        commit(run).await;
+        commit_rest(run).await;
         let stuck = forked.iter().any(|branch| branch.end() == Some(Outcome::Stuck));
         return if stuck { Outcome::Stuck } else { outcome };
     }
@@ -31,22 +31,31 @@ pub(super) async fn unwind(run: &Arc<Run>) -> Outcome {
 /// stays armed.
 pub(super) async fn take_back(run: &Run, stack: &UndoStack, branch: Option<&str>) -> Outcome {
     let mut outcome = Outcome::Undone;
-    for undo in stack.armed_for(branch) {
-        match undo_one(undo.as_ref(), &run.stop_undo).await {
+    for held in stack.armed_for(branch) {
+        let undo = held.undo;
+        let written = match undo_one(undo.as_ref(), &run.stop_undo).await {
             Ok(()) => {
-                stack.forget(&undo);
                 run.observer.on(&Event::Undone { undo: undo.describe() });
+                stack.undone(held.armed)
             }
             Err(error) => {
                 outcome = Outcome::Stuck;
-                run.observer.on(&Event::Stuck { undo: undo.describe(), error: error.chain(), by_hand: undo.by_hand() });
+                let error = error.chain();
+                let written = stack.stuck(held.armed, &error);
+                run.observer.on(&Event::Stuck { undo: undo.describe(), error, by_hand: undo.by_hand() });
+                written
             }
+        };
+        // Taking back goes on: who reads the journal would do this once more, in vain and without harm.
+        if let Err(error) = written {
+            run.observer.on(&Event::Warning { stage: None, text: error.chain() });
         }
     }
     outcome
 }
 
-async fn undo_one(undo: &dyn Undo, stop: &CancellationToken) -> Result<()> {
+/// Does one undo within its deadline.
+pub(crate) async fn undo_one(undo: &dyn Undo, stop: &CancellationToken) -> Result<()> {
     tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::failed("given up on a second cancel")),

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::item::SnapshotPart;
 use crate::report::RunReport;
 use crate::stream::Meter;
-use crate::undo::{Armed, Chore, Undo, UndoStack};
+use crate::undo::{Armed, Chore, Record, StoredChore, StoredUndo, UndoStack};
 use crate::{Error, Kind, Result};
 
 /// What a target holds already.
@@ -108,7 +108,7 @@ pub struct Run {
     pub(crate) cancel: CancellationToken,
     pub(crate) stop_undo: CancellationToken,
     pub(crate) undo: Arc<UndoStack>,
-    pub(crate) chores: Mutex<Vec<Arc<dyn Chore>>>,
+    pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
     pub(crate) report: Mutex<RunReport>,
     /// Its branches, once they were surveyed.
     pub(crate) forked: Mutex<Vec<Forked>>,
@@ -277,24 +277,38 @@ impl Deref for StageCx {
 }
 
 impl StageCx {
-    /// Arms an undo. Call this before the act.
-    pub fn arm(&self, undo: impl Undo + 'static) -> Armed {
-        self.run.undo.arm(Arc::new(undo))
+    /// Arms an undo. Call this before the act: when it returns, the undo is in the run's journal, on disk.
+    ///
+    /// # Errors
+    /// When it can't be written down; the act must not be done then.
+    pub fn arm(&self, undo: impl StoredUndo) -> Result<Armed> {
+        self.run.undo.arm(None, undo)
     }
 
     /// Arms the undo of an act that is done for one branch alone: it is taken back with the branch.
-    pub fn arm_for(&self, branch: &str, undo: impl Undo + 'static) -> Armed {
-        self.run.undo.arm_for(Some(branch), Arc::new(undo))
+    ///
+    /// # Errors
+    /// As [`arm`](Self::arm).
+    pub fn arm_for(&self, branch: &str, undo: impl StoredUndo) -> Result<Armed> {
+        self.run.undo.arm(Some(branch), undo)
     }
 
     /// Disarms an undo whose act was taken back, or made good, in the normal course.
-    pub fn disarm(&self, armed: Armed) {
-        self.run.undo.disarm(armed);
+    ///
+    /// # Errors
+    /// When that can't be written down.
+    pub fn disarm(&self, armed: Armed) -> Result<()> {
+        self.run.undo.disarm(armed)
     }
 
     /// Adds work for after the commit.
-    pub fn after_commit(&self, chore: impl Chore + 'static) {
-        self.run.chores.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(chore));
+    ///
+    /// # Errors
+    /// When it can't be written as data.
+    pub fn after_commit(&self, chore: impl StoredChore) -> Result<()> {
+        let record = Record::of_chore(&chore)?;
+        self.run.chores.lock().unwrap_or_else(PoisonError::into_inner).push((record, Arc::new(chore)));
+        Ok(())
     }
 
     /// The run's counters.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reseed_core::host::{Command, Host, shell_quote};
+use reseed_core::undo::by_name;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use super::{Control, Service};
 
@@ -40,9 +42,10 @@ impl Service {
 }
 
 /// One server on one machine, with all that is needed to start, stop and ask it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Server {
     /// The machine.
+    #[serde(with = "by_name")]
     pub(crate) host: Arc<dyn Host>,
     /// How it is started and stopped.
     pub(crate) service: Service,

@@ -161,9 +161,9 @@ impl Stage for Basebackup {
         // Armed before the sessions' end, and so undone after it: a session that is cut off may still be
         // making the slot.
         if let Some(slot) = &slot {
-            let _ = cx.arm(slot::DropSlot { cluster: cluster.clone(), slot: slot.clone() });
+            cx.arm(slot::DropSlot { cluster: cluster.clone(), slot: slot.clone() })?;
         }
-        let _ = cx.arm(EndSession { place: Place::default(), cluster, application });
+        cx.arm(EndSession { place: Place::default(), cluster, application })?;
         if let Some(slot) = &slot {
             self.reserve(&taking, slot, cx).await?;
         }

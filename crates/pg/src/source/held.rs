@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use reseed_core::register_undo;
 use reseed_core::undo::{Armed, Undo};
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::slot::by_hand;
@@ -38,12 +40,17 @@ pub(super) fn application(run: &str) -> String {
 
 /// Ends a run's session, and with it the backup that it began: closes our side, then makes sure that
 /// the server's side is gone, which a long checkpoint would keep alive.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EndSession {
+    /// Where this process has it; another one has no place for it.
+    #[serde(skip)]
     pub place: Place,
+    #[serde(with = "crate::cluster::by_name")]
     pub cluster: Arc<Cluster>,
     pub application: String,
 }
+
+register_undo!("pg-end-session", EndSession);
 
 #[async_trait]
 impl Undo for EndSession {

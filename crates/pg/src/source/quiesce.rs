@@ -206,14 +206,15 @@ impl Quiesce {
     }
 
     /// Arms the end of the slot of the run, or of each of its branches that ends with a standby.
-    fn arm_slots(&self, slots: &[(Option<String>, String)], cx: &StageCx) {
+    fn arm_slots(&self, slots: &[(Option<String>, String)], cx: &StageCx) -> Result<()> {
         for (branch, slot) in slots {
             let undo = slot::DropSlot { cluster: self.cluster.clone(), slot: slot.clone() };
-            let _ = match branch {
-                Some(branch) => cx.arm_for(branch, undo),
-                None => cx.arm(undo),
+            match branch {
+                Some(branch) => cx.arm_for(branch, undo)?,
+                None => cx.arm(undo)?,
             };
         }
+        Ok(())
     }
 
     /// Opens the session that stays, makes the slot and begins the backup; each undo is armed first.
@@ -222,10 +223,10 @@ impl Quiesce {
         let slots: Vec<_> = slot.into_iter().flat_map(|slot| slots(slot, &cx.branches())).collect();
         // Armed before the session's end, and so undone after it: a session that is cut off may still
         // be making its slot.
-        self.arm_slots(&slots, cx);
+        self.arm_slots(&slots, cx)?;
         let place = Place::default();
         let undo = EndSession { place: place.clone(), cluster: self.cluster.clone(), application: application.clone() };
-        let armed = cx.arm(undo);
+        let armed = cx.arm(undo)?;
         let mut guard = place.lock().await;
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;

@@ -75,7 +75,7 @@ impl Stage for Release {
         if let Some(session) = place.take() {
             session.close().await;
         }
-        cx.disarm(held.armed);
+        cx.disarm(held.armed)?;
         if let Some(lsn) = &backup.proof_lsn {
             cx.note(format!("the standby counts as good once it has replayed past {lsn}"));
         }

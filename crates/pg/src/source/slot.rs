@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reseed_core::host::shell_quote;
+use reseed_core::register_undo;
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 
 use crate::cluster::Cluster;
@@ -88,11 +90,14 @@ fn is(error: &Error, states: &[SqlState]) -> bool {
 }
 
 /// Drops a run's slot, and first ends the walsender of a standby that was taken back.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DropSlot {
+    #[serde(with = "crate::cluster::by_name")]
     pub cluster: Arc<Cluster>,
     pub slot: String,
 }
+
+register_undo!("pg-drop-slot", DropSlot);
 
 #[async_trait]
 impl Undo for DropSlot {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::Result;
+use reseed_core::register_chore;
 use reseed_core::stage::StageCx;
 use reseed_core::undo::Chore;
+use serde::{Deserialize, Serialize};
 
 use super::configure::Configured;
 use super::staged::primary;
@@ -18,11 +20,14 @@ use crate::source::slot::drop_if_idle;
 const OURS: &str = "reseed_";
 
 /// Drops a slot of an earlier run, if nobody uses it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct DropOldSlot {
+    #[serde(with = "crate::cluster::by_name")]
     primary: Arc<Cluster>,
     slot: String,
 }
+
+register_chore!("pg-drop-old-slot", DropOldSlot);
 
 #[async_trait]
 impl Chore for DropOldSlot {
@@ -38,8 +43,8 @@ impl Chore for DropOldSlot {
 
 /// Sees to the slot that the old standby used, and to the run's own where the standby has another:
 /// a slot that nobody uses retains WAL for ever.
-pub(crate) fn see_to(standby: &Standby, backup: Option<&Backup>, cx: &StageCx) {
-    let Some(configured) = cx.board().get::<Configured>() else { return };
+pub(crate) fn see_to(standby: &Standby, backup: Option<&Backup>, cx: &StageCx) -> Result<()> {
+    let Some(configured) = cx.board().get::<Configured>() else { return Ok(()) };
     let old = standby.old.as_ref().and_then(|old| old.slot.clone());
     let runs = backup.and_then(|backup| backup.slot.clone());
     let mut unused: Vec<_> =
@@ -49,7 +54,7 @@ pub(crate) fn see_to(standby: &Standby, backup: Option<&Backup>, cx: &StageCx) {
     for slot in unused {
         match &primary {
             Some(primary) if slot.starts_with(OURS) => {
-                cx.after_commit(DropOldSlot { primary: Arc::clone(primary), slot });
+                cx.after_commit(DropOldSlot { primary: Arc::clone(primary), slot })?;
             }
             _ => cx.warn(format!(
                 "the old standby's slot retains WAL on the primary; if nothing else uses it, there: \
@@ -57,4 +62,5 @@ pub(crate) fn see_to(standby: &Standby, backup: Option<&Backup>, cx: &StageCx) {
             )),
         }
     }
+    Ok(())
 }

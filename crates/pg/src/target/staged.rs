@@ -183,7 +183,7 @@ pub(crate) async fn make_slot(cx: &StageCx) -> Result<Option<String>> {
         return Ok(None);
     };
     let name = slot::name(cx.run_id());
-    let _ = cx.arm(DropSlot { cluster: Arc::clone(&followed.0), slot: name.clone() });
+    cx.arm(DropSlot { cluster: Arc::clone(&followed.0), slot: name.clone() })?;
     let session = Session::connect(&followed.0, "reseed slot").await?;
     let made = slot::create(&session, &name).await;
     session.close().await;

@@ -127,7 +127,7 @@ pub(crate) async fn start_and_prove(
     let log = Mark::of(server).await?;
     let until = Instant::now() + timeout.0;
     cx.go_on()?;
-    let _ = cx.arm(StopNew { server: server.clone(), run: cx.run_id().to_owned(), timeout: timeout.0 });
+    cx.arm(StopNew { server: server.clone(), run: cx.run_id().to_owned(), timeout: timeout.0 })?;
     let Raised { up, settled } = server.raise(&log, timeout.0).await?;
     let (proven, ()) = tokio::join!(prove(server, &up, backup, &log, until, cx), settled);
     proven?;
@@ -138,6 +138,5 @@ pub(crate) async fn start_and_prove(
     if Goal::of(cx.board()) == Goal::Consistent {
         cx.report(|report| report.streaming = Some(false));
     }
-    old_slot::see_to(standby, backup, cx);
-    Ok(())
+    old_slot::see_to(standby, backup, cx)
 }

@@ -116,7 +116,7 @@ pub(crate) async fn stop(
 ) -> Result<bool> {
     let Some(running) = server.look().await? else { return Ok(false) };
     cx.go_on()?;
-    let _ = cx.arm(StartAgain { server: server.clone(), timeout: timeout.0 });
+    cx.arm(StartAgain { server: server.clone(), timeout: timeout.0 })?;
     cx.board().put(StoppedAt(Instant::now()));
     let halted = server.halt(&running, mode, timeout.0).await;
     halted.map_err(|e: Error| e.context(format!("stopping the server in {}", standby.data_directory)))?;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reseed_core::register_undo;
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use super::log::Mark;
 use super::postmaster::Status;
@@ -25,13 +27,15 @@ pub(crate) async fn mark(server: &Server, data_directory: &str, run: &str) -> Re
 }
 
 /// Starts the old server again and waits until it answers, whatever half-way state it is in.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartAgain {
     /// The server as it was.
     pub(crate) server: Server,
     /// How long its stop, and its start, may take.
     pub(crate) timeout: Duration,
 }
+
+register_undo!("pg-start-again", StartAgain);
 
 #[async_trait]
 impl Undo for StartAgain {
@@ -69,7 +73,7 @@ impl Undo for StartAgain {
 
 /// Stops the server that a run has started on its copy. The old server, which has the same data
 /// directory once it is back, is never stopped by this.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StopNew {
     /// The server.
     pub(crate) server: Server,
@@ -78,6 +82,8 @@ pub(crate) struct StopNew {
     /// How long it may take.
     pub(crate) timeout: Duration,
 }
+
+register_undo!("pg-stop-new", StopNew);
 
 #[async_trait]
 impl Undo for StopNew {

@@ -16,11 +16,13 @@ use reseed_core::event::{Event, Observer};
 use reseed_core::host::{Command, Host, LocalConfig, LocalHost};
 use reseed_core::item::{Coverage, Item, Payload, Piece, Placement, SnapshotSet, Volume, Wanted};
 use reseed_core::register_stage;
+use reseed_core::register_undo;
 use reseed_core::registry::StageConfig;
 use reseed_core::report::RunReport;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Format, Kind, Mismatch, Result};
+use serde::{Deserialize, Serialize};
 
 const DIRECTORIES: Format = Format::new("directories");
 
@@ -116,7 +118,7 @@ struct Directories {
     in_place: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct MoveBack {
     target: String,
     old: String,
@@ -125,6 +127,8 @@ struct MoveBack {
 const MOVE: &str = r#"set -e; mkdir -p -- "$(dirname -- "$2")"
 if [ -e "$2" ] || [ -L "$2" ]; then mv -T -- "$2" "$3"; fi
 mv -T -- "$1" "$2""#;
+
+register_undo!("test-move-back", MoveBack);
 
 #[async_trait]
 impl Undo for MoveBack {
@@ -148,7 +152,7 @@ async fn exchange(copies: &Copies, places: &[reseed_core::item::Place], cx: &Sta
         let found = copies.0.iter().find(|(source, _)| *source == place.source);
         let (_, copy) = found.ok_or_else(|| Error::failed("a place of nothing"))?;
         let old = format!("{}.old-{}", place.target, cx.run_id());
-        let _ = cx.arm(MoveBack { target: place.target.clone(), old: old.clone() });
+        cx.arm(MoveBack { target: place.target.clone(), old: old.clone() })?;
         host().run(Command::script(MOVE).args([copy, &place.target, &old])).await?;
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(super) async fn make(received: &Received, cx: &StageCx) -> Result<Copies> {
     order.sort_by_key(|index| mirrors[*index].copy.len());
     for index in order {
         let at = &mirrors[index].copy;
-        let _ = cx.arm(DeleteSubvolume::new(&btrfs, at));
+        cx.arm(DeleteSubvolume::new(&btrfs, at))?;
         match &sources[index].1 {
             Some(copy) => btrfs.snapshot(copy, at, false).await?,
             None => {

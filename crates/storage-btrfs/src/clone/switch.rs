@@ -32,10 +32,10 @@ impl Volume for Copies {
                 None => aside::make_way(&self.btrfs, &slot.path, cx).await?,
             }
             let (btrfs, path, spare) = (self.btrfs.clone(), slot.path.clone(), slot.live.clone());
-            let _ = cx.arm(DeleteSubvolume { btrfs, path, spare });
+            cx.arm(DeleteSubvolume { btrfs, path, spare })?;
             self.btrfs.rename(&mirror.copy, &slot.path).await?;
         }
-        cx.after_commit(aside::Sync { btrfs: self.btrfs.clone(), path: self.into.clone() });
+        cx.after_commit(aside::Sync { btrfs: self.btrfs.clone(), path: self.into.clone() })?;
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     let directory = receiver.directory(&header.part)?;
     btrfs.make_directory(&directory, cx).await?;
     let copy = receiver.copy(&header.part)?;
-    let _ = cx.arm(DeleteSubvolume::new(btrfs, &copy));
+    cx.arm(DeleteSubvolume::new(btrfs, &copy))?;
     Ok(Command::new("btrfs").args(["receive", "-e", &directory]).as_root().into())
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     btrfs.sync(&receiver.into).await?;
     for header in &headers {
         let copy = receiver.copy(&header.part)?;
-        let _ = cx.arm(DeleteSubvolume::new(btrfs, &sealing(&copy)));
+        cx.arm(DeleteSubvolume::new(btrfs, &sealing(&copy)))?;
         btrfs.seal(&copy).await?;
     }
     let parts = headers.iter().map(|header| Ok((header.part.clone(), receiver.copy(&header.part)?)));
@@ -61,7 +61,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     let directory = |header: &StreamHeader| Ok((receiver.directory(&header.part)?, header.part.guid.clone()));
     let directories = headers.iter().map(directory).collect::<Result<_>>()?;
     let target = receiver.target().await?;
-    cx.after_commit(Prune { btrfs: btrfs.clone(), directories, target, keep: receiver.keep });
+    cx.after_commit(Prune { btrfs: btrfs.clone(), directories, target, keep: receiver.keep })?;
     // Every header carries those of its whole set.
     let left_out = headers.first().map(|header| header.left_out.clone()).unwrap_or_default();
     cx.board().put(Received { btrfs: btrfs.clone(), parts, left_out, into: receiver.into.clone() });

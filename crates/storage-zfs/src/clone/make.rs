@@ -49,14 +49,14 @@ pub(super) struct Copies {
 impl Copies {
     /// What removes the directories under which the copies are mounted.
     pub(super) fn cleanup(&self) -> RemoveTree {
-        RemoveTree { host: Arc::clone(self.zfs.host()), path: self.directory.clone(), base: BASE }
+        RemoveTree { host: Arc::clone(self.zfs.host()), path: self.directory.clone(), base: BASE.to_owned() }
     }
 
     /// Mounts what is not mounted since it was made. Where one that was made earlier is mounted
     /// inside a later one, which hides it, all are mounted anew.
     async fn mount_all(&self, cx: &StageCx) -> Result<()> {
         let named = self.by_depth().into_iter().map(|index| (self.copies[index].name.clone(), None));
-        let _ = cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() });
+        cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() })?;
         let hidden = |(index, mirror): (usize, &Mirror)| {
             self.mirrors[index + 1..].iter().any(|later| below(&mirror.copy, &later.copy).is_some())
         };
@@ -124,7 +124,7 @@ async fn directory(zfs: &Zfs, cx: &StageCx) -> Result<String> {
     // Two branches of one run may be on one machine.
     let branch = cx.branch().map(|name| format!("-{name}")).unwrap_or_default();
     let path = format!("{BASE}/{}{branch}", cx.run_id());
-    let _ = cx.arm(RemoveTree { host: Arc::clone(zfs.host()), path: path.clone(), base: BASE });
+    cx.arm(RemoveTree { host: Arc::clone(zfs.host()), path: path.clone(), base: BASE.to_owned() })?;
     let script = r#"set -e; mkdir -p -m 0711 -- "$2"; mkdir -m 0711 -- "$1""#;
     zfs.host().run(Command::script(script).arg(&path).arg(BASE).as_root()).await?;
     Ok(path)
@@ -141,7 +141,7 @@ impl Source {
     async fn make(&self, zfs: &Zfs, mut properties: Vec<(String, String)>, cx: &StageCx) -> Result<()> {
         let own = [("canmount", self.copy.canmount.as_str()), ("readonly", "off"), ("reseed:run", cx.run_id())];
         properties.extend(own.map(|(property, value)| (property.to_owned(), value.to_owned())));
-        let _ = cx.arm(DestroyDataset::new(zfs, &self.copy.name));
+        cx.arm(DestroyDataset::new(zfs, &self.copy.name))?;
         match &self.snapshot {
             Some(snapshot) => Ok(zfs.clone_of(snapshot, &self.copy.name, &properties).await?),
             None => Ok(zfs.create(&self.copy.name, &properties).await?),

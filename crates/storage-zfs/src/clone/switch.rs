@@ -28,9 +28,9 @@ impl Volume for Copies {
     async fn take_place(&self, placement: &Placement, cx: &StageCx) -> Result<()> {
         let seating = self.seating(&placement.places).await?;
         for live in &seating.lives {
-            live.after_commit(&self.zfs, placement.keep_old, None, cx);
+            live.after_commit(&self.zfs, placement.keep_old, None, cx)?;
         }
-        cx.after_commit(self.cleanup());
+        cx.after_commit(self.cleanup())?;
         tokio::try_join!(self.leave_directory(), aside::step_aside(&self.zfs, &seating.lives, cx))?;
         self.sit_down(&seating, cx).await
     }
@@ -67,7 +67,7 @@ impl Copies {
         let mut moved: Vec<(&str, &str)> = vec![];
         for ((copy, slot), seat) in self.copies.iter().zip(&seating.slots).zip(&seating.seats) {
             let now = follow(&copy.name, &moved);
-            let _ = cx.arm(DestroyDataset { spare: seat.live.clone(), ..DestroyDataset::new(&self.zfs, &slot.name) });
+            cx.arm(DestroyDataset { spare: seat.live.clone(), ..DestroyDataset::new(&self.zfs, &slot.name) })?;
             if now != slot.name {
                 self.zfs.rename(&now, &slot.name).await?;
             }
@@ -76,7 +76,7 @@ impl Copies {
         let mut order: Vec<_> = (0..seating.slots.len()).collect();
         order.sort_by_key(|index| seating.slots[*index].mountpoint.len());
         let named = order.iter().map(|index| (seating.slots[*index].name.clone(), seating.seats[*index].live.clone()));
-        let _ = cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() });
+        cx.arm(Unmount { zfs: self.zfs.clone(), datasets: named.collect() })?;
         for index in order {
             self.mount(index, seating).await?;
         }

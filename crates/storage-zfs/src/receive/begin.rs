@@ -48,15 +48,15 @@ async fn beside(receiver: &Receiver, into: &str, dataset: &str, header: &StreamH
     if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
         let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
         let (base, received) = (base.guid, header.part.guid.clone());
-        let _ = cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received });
+        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received })?;
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {
-        let _ = cx.arm(DestroyDataset::new(zfs, into));
+        cx.arm(DestroyDataset::new(zfs, into))?;
         let hidden = [("mountpoint", "none"), ("canmount", "off")];
         zfs.create(into, &hidden.map(|(property, value)| (property.to_owned(), value.to_owned()))).await?;
     }
-    let _ = cx.arm(DestroyDataset::new(zfs, dataset));
+    cx.arm(DestroyDataset::new(zfs, dataset))?;
     Ok(())
 }
 
@@ -64,18 +64,18 @@ async fn beside(receiver: &Receiver, into: &str, dataset: &str, header: &StreamH
 async fn in_place(receiver: &Receiver, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
     let zfs = &receiver.zfs;
     let Some((live, aside)) = receiver.displace(dataset, cx).await? else {
-        let _ = cx.arm(DestroyDataset::new(zfs, dataset));
+        cx.arm(DestroyDataset::new(zfs, dataset))?;
         return Ok(());
     };
     let undo = DestroyDataset { spare: Some(live), ..DestroyDataset::new(zfs, dataset) };
     let Some(base) = &header.from_guid else {
-        let _ = cx.arm(undo);
+        cx.arm(undo)?;
         return Ok(());
     };
     let snapshots = zfs.snapshots(&aside).await?;
     let base = snapshots.iter().find(|one| one.guid == *base && !one.is_bookmark());
     let base = base.ok_or_else(|| Error::failed(format!("{dataset} no longer holds the increment's base")))?;
-    let _ = cx.arm(DestroyDataset { promote: Some(aside.clone()), ..undo });
+    cx.arm(DestroyDataset { promote: Some(aside.clone()), ..undo })?;
     let mut properties = fresh::inheritance(zfs, &aside).await?;
     properties.push(("canmount".to_owned(), "noauto".to_owned()));
     zfs.clone_of(&base.name, dataset, &properties).await?;

@@ -29,7 +29,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep };
     match &receiver.goal {
         Goal::Into(_) => {
-            cx.after_commit(prune);
+            cx.after_commit(prune)?;
             keep_pristine(receiver, &headers).await?;
             cx.board().put(received);
             let hint = "put the stage zfs-clone after zfs-receive";
@@ -37,7 +37,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
         }
         Goal::Over(_) => {
             let volume = settle(receiver, received, &prune.target, cx).await?;
-            cx.after_commit(prune);
+            cx.after_commit(prune)?;
             Ok(Arc::new(volume))
         }
     }
@@ -80,7 +80,7 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
     }
     for (_, dataset) in &received.left_out {
         let spare = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
-        let _ = cx.arm(DestroyDataset { spare, ..DestroyDataset::new(zfs, dataset) });
+        cx.arm(DestroyDataset { spare, ..DestroyDataset::new(zfs, dataset) })?;
         zfs.create(dataset, &[("canmount".to_owned(), "noauto".to_owned())]).await?;
         zfs.unmount(dataset).await?;
         succeed(receiver, dataset, wanted.get(dataset), cx).await?;
@@ -93,7 +93,7 @@ async fn settle(receiver: &Receiver, received: Received, target: &str, cx: &Stag
         }
     }
     for live in receiver.moved().lives.iter() {
-        live.after_commit(zfs, receiver.keep_old, Some(target), cx);
+        live.after_commit(zfs, receiver.keep_old, Some(target), cx)?;
     }
     Ok(InPlace::new(zfs, mirrors))
 }
@@ -113,7 +113,7 @@ async fn mount(receiver: &Receiver, received: &Received, cx: &StageCx) -> Result
         let live = receiver.displace(dataset, cx).await?.map(|(live, _)| live);
         named.push(((*dataset).clone(), live));
     }
-    let _ = cx.arm(Unmount { zfs: zfs.clone(), datasets: named });
+    cx.arm(Unmount { zfs: zfs.clone(), datasets: named })?;
     for (_, dataset) in paths {
         zfs.mount(dataset).await?;
     }

@@ -65,7 +65,7 @@ impl Act<'_> {
     /// One command that names each of them.
     async fn by_name(&mut self, datasets: &[&str]) -> Result<()> {
         let names: Vec<_> = datasets.iter().map(|dataset| format!("{dataset}@{}", self.short)).collect();
-        datasets.iter().for_each(|dataset| self.arm(dataset, false));
+        datasets.iter().try_for_each(|dataset| self.arm(dataset, false))?;
         self.snapshot(&["snapshot"], &names).await
     }
 
@@ -75,7 +75,7 @@ impl Act<'_> {
         let ancestor = name::common_ancestor(datasets.iter().copied());
         let ancestor = ancestor.ok_or_else(|| Error::failed("datasets of several pools in one act"))?;
         let name = format!("{ancestor}@{}", self.short);
-        self.arm(ancestor, true);
+        self.arm(ancestor, true)?;
         self.snapshot(&["snapshot", "-r"], &[name]).await?;
         for other in self.zfs.filesystems(ancestor).await? {
             if !datasets.contains(&other.name.as_str()) {
@@ -85,9 +85,10 @@ impl Act<'_> {
         Ok(())
     }
 
-    fn arm(&mut self, dataset: &str, tree: bool) {
+    fn arm(&mut self, dataset: &str, tree: bool) -> Result<()> {
         let (dataset, short) = (dataset.to_owned(), self.short.clone());
-        self.armed.push(self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree }));
+        self.armed.push(self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree })?);
+        Ok(())
     }
 
     async fn snapshot(&self, verb: &[&str], names: &[String]) -> Result<()> {

@@ -58,8 +58,7 @@ impl<'p> Going<'p> {
             facts,
         };
         fits(&draft, parent)?;
-        let (store, run) = (Arc::clone(&put.store), cx.run_id().to_owned());
-        let armed = cx.arm(Abandon { store, run });
+        let armed = cx.arm(Abandon { repository: put.repository(), run: cx.run_id().to_owned() })?;
         let upload = Upload::begin(&put.store, cx.run_id(), &main.part.dataset, draft.parent.clone()).await?;
         let keeping = Keeping::new(&put.store, upload.id());
         let root = base.map_or_else(|| cx.run_id().to_owned(), |(root, _)| root);
@@ -71,7 +70,7 @@ impl<'p> Going<'p> {
     /// Goes on with what an earlier run began: facts and files are those of its snapshots.
     pub(super) async fn on(put: &'p Put, begun: &Begun, cx: &'p StageCx) -> Result<Going<'p>> {
         let id = begun.found.id.clone();
-        let armed = cx.arm(Leave { store: Arc::clone(&put.store), upload: id.clone(), run: cx.run_id().to_owned() });
+        let armed = cx.arm(Leave { repository: put.repository(), upload: id.clone(), run: cx.run_id().to_owned() })?;
         let Some(upload) = Upload::take(&put.store, &begun.found, cx.run_id()).await? else {
             let error = Error::failed(format!("another run goes on with the upload {id} in {}", put.store.url()));
             return Err(error.hint("let that run end; only one can put what has been begun"));
@@ -92,11 +91,11 @@ impl<'p> Going<'p> {
         if !self.put.resumes(self.cx) {
             return Ok(());
         }
-        let (store, run) = (Arc::clone(&self.put.store), self.cx.run_id().to_owned());
-        let leave = self.cx.arm(Leave { store, upload: self.upload.id().to_owned(), run });
-        self.cx.disarm(std::mem::replace(&mut self.armed, leave));
+        let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
+        let leave = self.cx.arm(Leave { repository, upload: self.upload.id().to_owned(), run })?;
+        self.cx.disarm(std::mem::replace(&mut self.armed, leave))?;
         if let Some(snapshots) = self.cx.board().get::<ArmedSnapshots>() {
-            snapshots.0.iter().for_each(|armed| self.cx.disarm(*armed));
+            snapshots.0.iter().try_for_each(|armed| self.cx.disarm(*armed))?;
         }
         Ok(())
     }
@@ -119,9 +118,9 @@ impl<'p> Going<'p> {
         let manifest = manifest.signed(self.put.seal.signer.as_ref())?;
         self.upload.close().await?;
         let link = publish(self.put.store.as_ref(), &self.root, &manifest).await?;
-        self.cx.disarm(self.armed);
-        let (store, run) = (Arc::clone(&self.put.store), self.cx.run_id().to_owned());
-        self.cx.after_commit(Sweep { store, dataset: manifest.main().to_owned(), run });
+        self.cx.disarm(self.armed)?;
+        let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
+        self.cx.after_commit(Sweep { repository, dataset: manifest.main().to_owned(), run })?;
         if let Err(error) = self.upload.forget().await {
             self.cx.warn(format!("records of the upload stay in {}: {}", self.put.store.url(), error.chain()));
         }

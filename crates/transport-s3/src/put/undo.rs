@@ -1,34 +1,73 @@
-//! How a put that failed is taken back, and what is done after one that did not.
+//! What a put leaves to be taken back, or to be done after it has committed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reseed_core::Result;
-use reseed_core::undo::{Chore, Undo};
+use reseed_core::undo::{Chore, Undo, by_name};
+use reseed_core::{register_chore, register_undo};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::format::{chunks_of, records_of};
 use crate::prune::{Policy, Prune};
-use crate::seal::Trust;
+use crate::repository::RepositoryResource;
+use crate::seal::Seal;
 use crate::store::Store;
 use crate::uploads::{abandon, leave, sweep, uploads};
 
+/// A repository and its name in the pipeline file, by which a record tells it.
+#[derive(Debug, Clone)]
+pub(super) struct Repository {
+    name: String,
+    resource: RepositoryResource,
+}
+
+impl Repository {
+    pub(super) fn new(name: &str, store: &Arc<dyn Store>, seal: &Arc<Seal>) -> Self {
+        Self { name: name.to_owned(), resource: RepositoryResource(Arc::clone(store), Arc::clone(seal)) }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.resource.0
+    }
+
+    fn url(&self) -> String {
+        self.store().url().trim_end_matches('/').to_owned()
+    }
+}
+
+impl Serialize for Repository {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Repository {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let resource = by_name::resource::<RepositoryResource, D::Error>("repositories", &name)?;
+        Ok(Self { name, resource: RepositoryResource::clone(&resource) })
+    }
+}
+
 /// Removes what a run has put, unless its manifest is there after all.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Abandon {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) repository: Repository,
     pub(super) run: String,
 }
+
+register_undo!("staged-abandon", Abandon);
 
 #[async_trait]
 impl Undo for Abandon {
     fn describe(&self) -> String {
-        format!("delete {} in {}", chunks_of(&self.run), self.store.url())
+        format!("delete {} in {}", chunks_of(&self.run), self.repository.store().url())
     }
 
     fn by_hand(&self) -> String {
-        let url = self.store.url();
-        let url = url.trim_end_matches('/');
+        let url = self.repository.url();
         format!("delete every object below {url}/{} and {url}/{}", chunks_of(&self.run), records_of(&self.run))
     }
 
@@ -37,22 +76,24 @@ impl Undo for Abandon {
     }
 
     async fn undo(&self) -> Result<()> {
-        abandon(&self.store, &self.run, &self.run).await
+        abandon(self.repository.store(), &self.run, &self.run).await
     }
 }
 
 /// Leaves what was put for the next run, which goes on with it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Leave {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) repository: Repository,
     pub(super) upload: String,
     pub(super) run: String,
 }
 
+register_undo!("staged-leave", Leave);
+
 #[async_trait]
 impl Undo for Leave {
     fn describe(&self) -> String {
-        format!("leave {} in {} to the next run", chunks_of(&self.upload), self.store.url())
+        format!("leave {} in {} to the next run", chunks_of(&self.upload), self.repository.store().url())
     }
 
     fn by_hand(&self) -> String {
@@ -60,53 +101,57 @@ impl Undo for Leave {
     }
 
     async fn undo(&self) -> Result<()> {
-        leave(&self.store, &self.upload, &self.run).await
+        leave(self.repository.store(), &self.upload, &self.run).await
     }
 }
 
 /// Removes uploads of a dataset that nobody can go on with any more: the chain has gone on without them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Sweep {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) repository: Repository,
     pub(super) dataset: String,
     pub(super) run: String,
 }
 
+register_chore!("staged-sweep", Sweep);
+
 #[async_trait]
 impl Chore for Sweep {
     fn describe(&self) -> String {
-        format!("remove interrupted uploads of {} in {}", self.dataset, self.store.url())
+        format!("remove interrupted uploads of {} in {}", self.dataset, self.repository.store().url())
     }
 
     async fn perform(&self) -> Result<Option<String>> {
-        let mut removed = 0usize;
-        for found in uploads(self.store.as_ref()).await? {
+        let (store, mut removed) = (self.repository.store(), 0usize);
+        for found in uploads(store.as_ref()).await? {
             let mine = found.newest().is_some_and(|newest| newest.dataset == self.dataset);
-            removed += usize::from(mine && sweep(&self.store, &found, &self.run).await?);
+            removed += usize::from(mine && sweep(store, &found, &self.run).await?);
         }
-        Ok((removed > 0).then(|| format!("removed {removed} interrupted uploads in {}", self.store.url())))
+        Ok((removed > 0).then(|| format!("removed {removed} interrupted uploads in {}", store.url())))
     }
 }
 
 /// Marks what is not kept, and removes what was marked long enough ago.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PruneRepository {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) trust: Trust,
+    pub(super) repository: Repository,
     pub(super) policy: Policy,
     pub(super) run: String,
 }
 
+register_chore!("staged-prune", PruneRepository);
+
 #[async_trait]
 impl Chore for PruneRepository {
     fn describe(&self) -> String {
-        format!("prune {}", self.store.url())
+        format!("prune {}", self.repository.store().url())
     }
 
     async fn perform(&self) -> Result<Option<String>> {
-        let prune = Prune::look(self.store.as_ref(), &self.trust, self.policy).await?;
-        let (objects, bytes) = prune.apply(&self.store, &self.run).await?;
-        let told = || format!("removed {objects} objects, {} MiB, from {}", bytes.div_ceil(1 << 20), self.store.url());
+        let RepositoryResource(store, seal) = &self.repository.resource;
+        let prune = Prune::look(store.as_ref(), &seal.trust, self.policy).await?;
+        let (objects, bytes) = prune.apply(store, &self.run).await?;
+        let told = || format!("removed {objects} objects, {} MiB, from {}", bytes.div_ceil(1 << 20), store.url());
         Ok((objects > 0).then(told))
     }
 }

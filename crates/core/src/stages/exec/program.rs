@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::host::{Command, Host};
 use crate::item::StreamHeader;
 use crate::report::Said;
 use crate::stage::{CheckCx, StageCx};
 use crate::stages::hash;
-use crate::undo::Undo;
-use crate::{Error, Result};
+use crate::undo::{Undo, by_name};
+use crate::{Error, Result, register_undo};
 
 /// Lines of standard error that go to the report.
 const LINES: usize = 10;
 
 /// A program with arguments, user and environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Program {
     argv: Vec<String>,
     pub(super) user: Option<String>,
@@ -114,31 +115,38 @@ fn last_lines(said: &str) -> String {
 }
 
 /// Runs the command that takes back what another one left.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TakeBack {
+    #[serde(with = "by_name")]
     host: Arc<dyn Host>,
-    command: Command,
+    program: Program,
+    run: String,
 }
 
 impl TakeBack {
     pub(super) fn new(program: &Program, host: &Arc<dyn Host>, cx: &CheckCx) -> Self {
-        let run = ("RESEED_RUN".to_owned(), cx.run_id().to_owned());
-        Self { host: Arc::clone(host), command: program.command(&[run]) }
+        Self { host: Arc::clone(host), program: program.clone(), run: cx.run_id().to_owned() }
+    }
+
+    fn command(&self) -> Command {
+        self.program.command(&[("RESEED_RUN".to_owned(), self.run.clone())])
     }
 }
+
+register_undo!("exec", TakeBack);
 
 #[async_trait]
 impl Undo for TakeBack {
     fn describe(&self) -> String {
-        format!("run `{}` on {}", self.command, self.host.name())
+        format!("run `{}` on {}", self.command(), self.host.name())
     }
 
     fn by_hand(&self) -> String {
-        self.command.to_string()
+        self.command().to_string()
     }
 
     async fn undo(&self) -> Result<()> {
-        self.host.run(self.command.clone()).await.map(drop)
+        self.host.run(self.command()).await.map(drop)
     }
 }
 

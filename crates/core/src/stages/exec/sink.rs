@@ -50,7 +50,7 @@ impl Stage for ExecSink {
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(NAME, &input)) };
         if let Some(undo) = &self.undo {
-            let _ = cx.arm(TakeBack::new(undo, &self.on, cx));
+            cx.arm(TakeBack::new(undo, &self.on, cx))?;
         }
         let mut kept: Option<StreamKind> = None;
         for stream in streams {

@@ -83,7 +83,7 @@ impl Stage for ExecSource {
         };
         let Some(format) = self.format.clone().or(given) else { return Err(unexpected(NAME, &input)) };
         if let Some(undo) = &self.undo {
-            let _ = cx.arm(TakeBack::new(undo, &self.on, cx));
+            cx.arm(TakeBack::new(undo, &self.on, cx))?;
         }
         let streams = self.streams(&format, parts, cx);
         Ok(input.with(Payload::Streams(streams)))

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use serde::{Deserialize, Serialize};
+
 use super::*;
 use crate::engine::{Engine, Options, Pipeline};
 use crate::item::{StreamHeader, StreamItem};
@@ -15,6 +17,7 @@ use crate::report::{Outcome, RunReport};
 use crate::stream::{BoxStream, ByteStream, Chunks};
 use crate::undo::{Chore, Undo};
 use crate::{Format, StreamKind};
+use crate::{register_chore, register_undo};
 
 const FORMAT: Format = Format::new("test");
 const CHUNK: usize = 64 * 1024;
@@ -55,9 +58,10 @@ impl ByteStream for Counted {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Noted {
     what: String,
+    #[serde(skip)]
     log: Log,
     fails: bool,
 }
@@ -67,6 +71,9 @@ impl Noted {
         Self { what: what.into(), log: log.clone(), fails: false }
     }
 }
+
+register_undo!("noted", Noted);
+register_chore!("noted", Noted);
 
 #[async_trait]
 impl Undo for Noted {
@@ -107,11 +114,11 @@ impl Stage for Give {
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
-        let _ = cx.arm(Noted::new("for all", &self.log));
-        cx.after_commit(Noted::new("afterwards", &self.log));
+        cx.arm(Noted::new("for all", &self.log))?;
+        cx.after_commit(Noted::new("afterwards", &self.log))?;
         for branch in cx.branches() {
             let name = branch.name;
-            let _ = cx.arm_for(&name, Noted::new(format!("for {name}"), &self.log));
+            cx.arm_for(&name, Noted::new(format!("for {name}"), &self.log))?;
         }
         let stream = |_| {
             let chunks = vec![Bytes::from(vec![7; CHUNK]); self.chunks];
@@ -171,7 +178,7 @@ impl Stage for Take {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let fails = self.reads == Reads::Sticks;
-        let _ = cx.arm(Noted { fails, ..Noted::new(format!("{}'s own", self.name), &self.log) });
+        cx.arm(Noted { fails, ..Noted::new(format!("{}'s own", self.name), &self.log) })?;
         let Payload::Streams(streams) = input.payload else { panic!("no stream") };
         let mut bytes = 0;
         for stream in streams {

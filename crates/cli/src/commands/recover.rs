@@ -1,0 +1,85 @@
+//! `reseed recover`.
+
+use std::sync::Arc;
+
+use reseed_core::event::Observer;
+use reseed_core::journal::{self, Entry, Journal, Recovery, StateDirectory};
+use reseed_core::report::Outcome;
+use reseed_core::{Class, Error, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::on_runtime;
+use crate::args::RecoverArgs;
+use crate::observe::{Roles, Speaker, Watch};
+use crate::signals::Signals;
+use crate::{exit, human, out};
+
+pub(crate) fn run(args: &RecoverArgs) -> u8 {
+    let done = match (StateDirectory::standard(), &args.forget) {
+        (Ok(state), Some(run)) => forget(&state, run),
+        (Ok(state), None) => Ok(on_runtime(go(state, args))),
+        (Err(error), _) => Err(error),
+    };
+    done.unwrap_or_else(|error| told(&error))
+}
+
+fn told(error: &Error) -> u8 {
+    out::error(&error.chain(), error.hint_text());
+    if error.class() == Class::Refused { exit::REFUSED } else { exit::FAILED }
+}
+
+/// Believes a person that nothing is left of a run.
+fn forget(state: &StateDirectory, run: &str) -> Result<u8> {
+    let dead = state.dead_run(run)?;
+    let left = dead.story.left().len();
+    dead.journal.write(&Entry::Forgotten)?;
+    let ended = journal::Ended { outcome: Outcome::Undone, exit_code: exit::DONE, report: None };
+    dead.journal.write(&Entry::Ended(ended))?;
+    out::talk(&format!("{run}: {} forgotten", human::count(left, "undo")));
+    Ok(exit::DONE)
+}
+
+async fn go(state: StateDirectory, args: &RecoverArgs) -> u8 {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return told(&error.into()),
+    };
+    let watch = Watch::begin(args.talk, Roles::default());
+    let (speaker, stop) = (watch.speaker(), CancellationToken::new());
+    let recovering = recover(&state, &args.runs, &speaker, &stop);
+    let recovered = tokio::select! {
+        recovered = recovering => recovered,
+        never = signals.give_up(&stop, &speaker) => match never {},
+    };
+    watch.end();
+    match recovered {
+        Ok(all) if all.iter().any(|recovery| recovery.outcome == Outcome::Stuck) => exit::STUCK,
+        Ok(all) => {
+            if all.is_empty() && !args.talk.quiet {
+                out::talk("no run has died");
+            }
+            exit::DONE
+        }
+        Err(error) => told(&error),
+    }
+}
+
+async fn recover(
+    state: &StateDirectory,
+    runs: &[String],
+    speaker: &Speaker,
+    stop: &CancellationToken,
+) -> Result<Vec<Recovery>> {
+    let observer: Arc<dyn Observer> = Arc::new(speaker.clone());
+    if runs.is_empty() {
+        return state.recover(&observer, stop).await;
+    }
+    let mut all = Vec::new();
+    for run in runs {
+        let dead = state.dead_run(run)?;
+        if dead.story.is_open() {
+            all.push(journal::recover(dead, &observer, stop).await?);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,127 @@
+//! Takes a run that died to its end.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{DeadRun, Ended, Entry, Journal, Left, StateDirectory, Story};
+use crate::config::Resources;
+use crate::engine::{perform_all, undo_one};
+use crate::event::{Event, Observer};
+use crate::report::Outcome;
+use crate::undo::Chore;
+use crate::{Error, Result};
+
+/// What became of a run that had died.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// `done` where it had committed, `undone` where it was taken back, `stuck` where something of it
+    /// could not be.
+    pub outcome: Outcome,
+    /// What was taken back.
+    pub undone: Vec<String>,
+    /// What could not be, in the order in which to type it.
+    pub stuck: Vec<Stuck>,
+}
+
+/// Something that could not be taken back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stuck {
+    /// What should have been done.
+    pub undo: String,
+    /// Why it could not.
+    pub error: String,
+    /// The command that a person would type.
+    pub by_hand: String,
+}
+
+/// Takes a run that died to its end: back, where it had not committed; else its chores are done. Safe to
+/// be killed at any point, and to be done again. `stop` gives up; then the rest is told as stuck.
+///
+/// # Errors
+/// When the end can't be written down; everything else is in the outcome.
+pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &CancellationToken) -> Result<Recovery> {
+    let DeadRun { story, journal } = run;
+    observer.on(&Event::RecoverStarted { run: story.begin.run.clone(), pipeline: story.begin.pipeline.clone() });
+    let resources = resources(&story);
+    let mut recovery = Recovery {
+        run: story.begin.run.clone(),
+        pipeline: story.begin.pipeline.clone(),
+        outcome: if story.has_committed() { Outcome::Done } else { Outcome::Undone },
+        undone: vec![],
+        stuck: vec![],
+    };
+    for left in story.left() {
+        match take_back(&left, &resources, stop).await {
+            Ok(()) => {
+                observer.on(&Event::Undone { undo: left.undo.does.clone() });
+                journal.write(&Entry::Undone { id: left.id })?;
+                recovery.undone.push(left.undo.does);
+            }
+            Err(error) => {
+                let (undo, by_hand, error) = (left.undo.does, left.undo.by_hand, error.chain());
+                observer.on(&Event::Stuck { undo: undo.clone(), error: error.clone(), by_hand: by_hand.clone() });
+                journal.write(&Entry::Stuck { id: left.id, error: error.clone() })?;
+                recovery.stuck.push(Stuck { undo, error, by_hand });
+            }
+        }
+    }
+    if !recovery.stuck.is_empty() {
+        recovery.outcome = Outcome::Stuck;
+    }
+    perform_all(chores(&story, &resources, observer), observer).await;
+    let exit_code = if recovery.outcome == Outcome::Stuck { 4 } else { 0 };
+    journal.write(&Entry::Ended(Ended { outcome: recovery.outcome, exit_code, report: None }))?;
+    observer.on(&Event::Recovered(recovery.clone()));
+    Ok(recovery)
+}
+
+impl StateDirectory {
+    /// Takes every run that died to its end, the oldest first, those that are stuck as well.
+    ///
+    /// # Errors
+    /// As [`dead`](Self::dead) and [`recover`].
+    pub async fn recover(&self, observer: &Arc<dyn Observer>, stop: &CancellationToken) -> Result<Vec<Recovery>> {
+        let mut all = Vec::new();
+        for run in self.dead()? {
+            all.push(recover(run, observer, stop).await?);
+        }
+        Ok(all)
+    }
+}
+
+/// The resources of the run's pipeline file as it was. One that can't be built is missed only by what
+/// needs it.
+fn resources(story: &Story) -> Result<Resources> {
+    Resources::read(&story.begin.file, &story.begin.set).map_err(|problems| {
+        let told: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+        Error::failed(format!("can't make out the run's pipeline file: {}", told.join("; ")))
+    })
+}
+
+async fn take_back(left: &Left, resources: &Result<Resources>, stop: &CancellationToken) -> Result<()> {
+    let resources = resources.as_ref().map_err(|error| Error::failed(error.chain()))?;
+    undo_one(left.undo.revive(resources)?.as_ref(), stop).await
+}
+
+fn chores(story: &Story, resources: &Result<Resources>, observer: &Arc<dyn Observer>) -> Vec<Arc<dyn Chore>> {
+    let mut chores = Vec::new();
+    for record in story.chores() {
+        let resources = resources.as_ref().map_err(|error| Error::failed(error.chain()));
+        match resources.and_then(|resources| record.revive_chore(resources)) {
+            Ok(chore) => chores.push(chore),
+            Err(error) => {
+                let text = format!("{}: {}", record.does, error.chain());
+                observer.on(&Event::Warning { stage: None, text });
+            }
+        }
+    }
+    chores
+}

@@ -1,0 +1,238 @@
+//! The directory in which the journals of all runs are kept.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::file::wrong;
+use super::{Begin, Entry, FileJournal, Journal, Journals, Owner, Story, VERSION};
+use crate::{Error, Result};
+
+/// The directory of the journals.
+const RUNS: &str = "runs";
+/// What the name of a journal ends with.
+const ENDS: &str = "jsonl";
+
+/// A directory that outlives this process and the next boot. What is in it is done by those who recover,
+/// so it is used only where nobody else can write.
+#[derive(Debug, Clone)]
+pub struct StateDirectory {
+    path: PathBuf,
+}
+
+/// A pipeline file as it is written into a journal, to be there when the file is not.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Where.
+    pub state: StateDirectory,
+    /// Path of the file as it was given; for people.
+    pub path: String,
+    /// The file's text.
+    pub file: String,
+    /// What fills its variables.
+    pub set: BTreeMap<String, String>,
+}
+
+/// A run that nobody is at work on, held by whoever has this.
+#[derive(Debug)]
+pub struct DeadRun {
+    /// What its journal tells.
+    pub story: Story,
+    /// Its journal.
+    pub journal: FileJournal,
+}
+
+/// A journal that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether its run is alive.
+    pub live: bool,
+    /// What it tells; an error where it is not what was written.
+    pub story: Result<Story>,
+}
+
+impl StateDirectory {
+    /// The directory of this path. It need not be there.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is without being told: `$RESEED_STATE_DIR`; else `/var/lib/reseed` for root, and
+    /// `$XDG_STATE_HOME/reseed` or `~/.local/state/reseed` for others.
+    ///
+    /// # Errors
+    /// When none of these is known.
+    pub fn standard() -> Result<Self> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/reseed"));
+        let path = set("RESEED_STATE_DIR").or_else(root);
+        let path = path.or_else(|| Some(set("XDG_STATE_HOME")?.join("reseed")));
+        let path = path.or_else(|| Some(set("HOME")?.join(".local/state/reseed")));
+        let unknown =
+            || Error::refused("there is no place for the state of runs").hint("export RESEED_STATE_DIR=/path");
+        path.map(Self::at).ok_or_else(unknown)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.path.join(RUNS)
+    }
+
+    /// Makes it, where it is not there, and sees that it is this user's alone.
+    fn make(&self) -> Result<()> {
+        let runs = self.runs();
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs);
+        made.map_err(|error| wrong(&runs, error))?;
+        for directory in [&self.path, &runs] {
+            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
+            let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let synced = File::open(above).and_then(|above| above.sync_all());
+            synced.map_err(|error| wrong(directory, error))?;
+        }
+        Ok(())
+    }
+
+    /// Every journal, the oldest first; none where the directory is not there.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn found(&self) -> Result<Vec<Found>> {
+        let journals = self.journals()?;
+        Ok(journals
+            .into_iter()
+            .filter_map(|path| look(path).transpose())
+            .map(|found| found.unwrap_or_else(|(path, error)| Found { path, live: false, story: Err(error) }))
+            .collect())
+    }
+
+    /// Every run that nobody is at work on and that is not at its end, the oldest first. Each is held
+    /// until it is dropped.
+    ///
+    /// # Errors
+    /// When the directory, or the journal of a run that is dead, can't be made out: what can't be read
+    /// must not be taken for nothing.
+    pub fn dead(&self) -> Result<Vec<DeadRun>> {
+        let mut dead = Vec::new();
+        for path in self.journals()? {
+            dead.extend(open(&path)?.filter(|run| run.story.is_open()));
+        }
+        Ok(dead)
+    }
+
+    /// The run of this id, held, if it is dead.
+    ///
+    /// # Errors
+    /// When there is none, when it is alive, and when its journal can't be made out.
+    pub fn dead_run(&self, run: &str) -> Result<DeadRun> {
+        let known = self.journals()?;
+        let path = known.into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == run));
+        let none = || Error::refused(format!("there is no run {run} in {}", self.path.display())).hint("reseed status");
+        let alive =
+            || Error::refused(format!("the run {run} is alive")).hint("end it first: reseed status tells its process");
+        open(&path.ok_or_else(none)?)?.ok_or_else(alive)
+    }
+
+    /// Removes the journals of runs that ended longer ago than this and left nothing.
+    ///
+    /// # Errors
+    /// When one can't be removed.
+    pub fn prune(&self, keep: Duration) -> Result<()> {
+        let oldest = jiff::Timestamp::now().checked_sub(keep).unwrap_or(jiff::Timestamp::MIN);
+        for path in self.journals()? {
+            // One that can't be made out is somebody's to look at, and not in the way here.
+            let Ok(Some(run)) = open(&path) else { continue };
+            if !run.story.is_open() && run.story.until < oldest {
+                std::fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn journals(&self) -> Result<Vec<PathBuf>> {
+        let runs = self.runs();
+        let entries = match std::fs::read_dir(&runs) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries.map_err(|error| wrong(&runs, error))?,
+        };
+        for directory in [&self.path, &runs] {
+            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
+        }
+        let mut paths = Vec::new();
+        for entry in entries {
+            paths.push(entry.map_err(|error| wrong(&runs, error))?.path());
+        }
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == ENDS));
+        paths.sort();
+        Ok(paths)
+    }
+}
+
+impl Journals for Written {
+    fn begin(&self, run: &str, pipeline: &str) -> Result<Arc<dyn Journal>> {
+        self.state.make()?;
+        let begin = Begin {
+            version: VERSION,
+            run: run.to_owned(),
+            pipeline: pipeline.to_owned(),
+            owner: Owner::this(),
+            path: self.path.clone(),
+            file: self.file.clone(),
+            set: self.set.clone(),
+        };
+        let path = self.state.runs().join(format!("{run}.{ENDS}"));
+        Ok(Arc::new(FileJournal::create(&path, &Entry::Begin(Box::new(begin)))?))
+    }
+}
+
+/// What is told of a journal whether or not its run is alive; `None` where it has gone meanwhile.
+fn look(path: PathBuf) -> Result<Option<Found>, (PathBuf, Error)> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path);
+    let mut file = match file {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err((path.clone(), wrong(&path, error))),
+        Ok(file) => file,
+    };
+    let shared = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    let live = shared == Err(rustix::io::Errno::WOULDBLOCK);
+    let story = bytes(&mut file, &path).and_then(|bytes| Story::read(&bytes, &path));
+    Ok(Some(Found { path, live, story }))
+}
+
+/// Holds a run; `None` while it is alive.
+fn open(path: &Path) -> Result<Option<DeadRun>> {
+    let Some(mut file) = FileJournal::lock(path)? else { return Ok(None) };
+    let bytes = bytes(&mut file, path)?;
+    let (story, end) = Story::read_to_end(&bytes, path)?;
+    let journal = FileJournal::go_on(file, path, end.bytes, end.sum)?;
+    Ok(Some(DeadRun { story, journal }))
+}
+
+fn bytes(file: &mut File, path: &Path) -> Result<Vec<u8>> {
+    let attributes = file.metadata().map_err(|error| wrong(path, error))?;
+    must_be_own(path, &attributes)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| wrong(path, error))?;
+    Ok(bytes)
+}
+
+/// Refuses what another user could have written: it is done by those who recover.
+fn must_be_own(path: &Path, attributes: &std::fs::Metadata) -> Result<()> {
+    let me = rustix::process::geteuid().as_raw();
+    if [me, 0].contains(&attributes.uid()) && attributes.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let text = format!("others than this user can write to {}", path.display());
+    Err(Error::refused(text).hint(format!("see what is in it, then: chmod go-w {}", path.display())))
+}
