@@ -111,7 +111,7 @@ impl Engine {
     /// # Errors
     /// What a survey refused; nothing can be told then.
     pub async fn grants(&self) -> Result<Vec<Result<Grant>>, Vec<Error>> {
-        check::grants(&self.start()).await
+        check::grants(&self.start(run_id(), Book::default())).await
     }
 
     /// Checks and runs the pipeline to its end, whatever that is.
