@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test lint docs bench pg-versions seaweedfs install
+.PHONY: help demo build test lint docs bench fuzz pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +56,10 @@ bench: ## what reseed costs, as ratios within one run
 	cargo build --quiet --release --bin reseed
 	cargo bench --quiet -p reseed-core --bench pipe
 	$(as_root) cargo bench --quiet -p reseed-tests --bench reset
+
+fuzz: ## every fuzz target under libFuzzer for SECONDS each  (SECONDS=300 ARGS="guard frames")
+	@scripts/install build
+	scripts/fuzz $(or $(SECONDS),60) $(ARGS)
 
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
 	@scripts/install versions
