@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test test-faults test-s3-ceph lint alone deny docs bench pg-versions seaweedfs install
+.PHONY: help demo build test test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -79,6 +79,10 @@ bench: seaweedfs ## what reseed costs, as ratios within one run
 	cargo bench --quiet -p reseed-storage-zfs --bench reader
 	$(as_root) cargo bench --quiet -p reseed-tests --bench reset
 	$(as_root) cargo bench --quiet -p reseed-tests --bench staged
+
+fuzz: ## every fuzz target under libFuzzer for SECONDS each  (SECONDS=300 ARGS="guard frames")
+	@scripts/install build
+	scripts/fuzz $(or $(SECONDS),60) $(ARGS)
 
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
 	@scripts/install versions

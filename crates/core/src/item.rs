@@ -128,7 +128,7 @@ impl SnapshotPart {
         // is mounted nowhere.
         name("snapshot", &self.snapshot, |text| unless_empty(text, names::wrong_part))?;
         name("GUID", &self.guid, |text| unless_empty(text, names::wrong_part))?;
-        name("mount point", &self.mountpoint, |text| unless_empty(text, names::wrong_path))
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
     }
 }
 
@@ -139,8 +139,13 @@ impl LeftOut {
     /// Which of the names is none.
     pub fn check(&self) -> Result<()> {
         name("dataset", &self.dataset, names::wrong)?;
-        name("mount point", &self.mountpoint, |text| unless_empty(text, names::wrong_path))
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
     }
+}
+
+/// A path, or the word of a storage that mounts nothing.
+fn wrong_place(text: &str) -> Option<&'static str> {
+    if text.starts_with('/') { names::wrong_path(text) } else { names::wrong(text) }
 }
 
 fn unless_empty(text: &str, wrong: fn(&str) -> Option<&'static str>) -> Option<&'static str> {

@@ -77,7 +77,7 @@ fn what_is_not_right_is_told_by_its_name() {
         &|value| value["streams"][0]["snapshot"] = "".into(),
         &|value| value["streams"][0]["guid"] = "a\u{1b}[2J".into(),
         &|value| value["streams"][0]["mountpoint"] = "/pg/../etc".into(),
-        &|value| value["streams"][0]["mountpoint"] = "pg".into(),
+        &|value| value["streams"][0]["mountpoint"] = "../pg".into(),
         &|value| value["left_out"][0]["dataset"] = "a/../b".into(),
         &|value| value["run"] = "../x".into(),
         &|value| value["files"][0]["size"] = 5.into(),
