@@ -83,11 +83,14 @@ fn median(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64()
 }
 
+/// Something that is done to a whole stream, and its name.
+type Work = (&'static str, fn(&[u8]));
+
 fn main() {
     let mut args = std::env::args().skip_while(|arg| arg != "--rounds").skip(1);
     let rounds: usize = args.next().map_or(9, |rounds| rounds.parse().expect("--rounds takes a number"));
     let stream = Out::stream();
-    let works: [(&str, fn(&[u8])); 3] = [("reader", read), ("SHA-256", hash), ("copy", copy)];
+    let works: [Work; 3] = [("reader", read), ("SHA-256", hash), ("copy", copy)];
     let mut times = works.map(|_| vec![]);
     for _ in 0..rounds {
         for ((_, work), times) in works.iter().zip(&mut times) {
