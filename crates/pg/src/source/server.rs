@@ -2,8 +2,8 @@
 
 use reseed_core::{Error, Result};
 
-use super::statements;
 use super::vitals::Vitals;
+use super::{guard, statements};
 use crate::session::{Column, Session};
 use crate::target::sender::Sender;
 
@@ -37,6 +37,8 @@ pub(super) struct Server {
     pub role: Role,
     pub room: Room,
     pub senders: Vec<Sender>,
+    /// Bytes of WAL that it keeps for slots at most, where there is a limit.
+    pub wal_kept: Option<u64>,
 }
 
 /// What the role that reseed connects as may do.
@@ -66,7 +68,7 @@ impl Server {
     /// Asks the server.
     pub async fn read(session: &Session) -> Result<Self> {
         let version = version(session).await?;
-        let row = session.row(GENERAL, &[]).await?;
+        let row = session.row(&format!("{GENERAL}, {}", guard::KEPT), &[]).await?;
         Ok(Self {
             version,
             vitals: Vitals::read(session).await?,
@@ -82,6 +84,7 @@ impl Server {
             role: Role::read(session, version / 10_000).await?,
             room: Room::read(session).await?,
             senders: senders(session).await?,
+            wal_kept: guard::kept_bytes(row.column(7)?),
         })
     }
 }

@@ -13,8 +13,9 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::again::seen_again;
 use super::configure::{server, source};
-use super::judge::{judge, same_timeline, still_a_standby};
+use super::judge::judge;
 use super::proof::Goal;
 use super::start::{becomes_a_standby, start_and_prove};
 use super::stop::{default_timeout, stop};
@@ -109,8 +110,7 @@ impl Stage for Switch {
         let copy = volume.locate(&source.layout.data_directory);
         let copy = copy.ok_or_else(|| Error::failed("the data directory is not in what was received"))?;
         mark(server, &copy, cx.run_id()).await?;
-        still_a_standby(&standby, cx).await?;
-        same_timeline(&source, cx).await?;
+        seen_again(&standby, &source, Some(&copy), cx).await?;
         if !stop(server, &standby, StopMode::Fast, self.timeout, cx).await? {
             cx.note(format!("no server runs in {}", standby.data_directory));
         }
