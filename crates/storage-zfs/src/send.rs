@@ -65,7 +65,9 @@ impl Source for Sender {
         for part in &parts {
             plan.push(outgoing(&zfs, part, &held, cx).await?);
         }
-        cx.board().put(SendPlan(plan));
+        let plan = SendPlan(plan);
+        cx.board().put(plan.outlook());
+        cx.board().put(plan);
         Ok(())
     }
 

@@ -19,7 +19,11 @@ fn read(stream: &[u8], piece: usize) -> Result<Reader, Broken> {
 /// Where the records of a sound stream begin.
 fn borders(stream: &[u8]) -> Vec<u64> {
     let (mut parser, mut borders) = (Parser::default(), vec![]);
-    let note = |event: Event<'_>| if let Event::Record(record, _) = event { borders.push(record.offset) };
+    let note = |event: Event<'_>| {
+        if let Event::Record(record, _) = event {
+            borders.push(record.offset)
+        }
+    };
     parser.push(stream, &mut { note }).unwrap();
     borders
 }

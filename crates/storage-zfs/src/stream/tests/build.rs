@@ -63,7 +63,14 @@ struct Out {
 
 impl Out {
     /// One record: its type, numbers of 64 and of 32 bits and single bytes at their places, its payload.
-    fn record(&mut self, kind: u32, long: &[(usize, u64)], short: &[(usize, u32)], one: &[(usize, u8)], payload: &[u8]) {
+    fn record(
+        &mut self,
+        kind: u32,
+        long: &[(usize, u64)],
+        short: &[(usize, u32)],
+        one: &[(usize, u8)],
+        payload: &[u8],
+    ) {
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&self.make.u32(kind));
         long.iter().for_each(|(at, number)| head[*at..at + 8].copy_from_slice(&self.make.u64(*number)));
