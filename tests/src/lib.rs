@@ -1,6 +1,7 @@
 //! What the tests on real parts share: running pipelines in this process, breaking them on purpose,
 //! and judging what they leave.
 
+pub mod canned;
 pub mod fault;
 pub mod judge;
 pub mod run;
