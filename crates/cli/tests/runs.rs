@@ -6,6 +6,8 @@
 mod plugin;
 #[path = "runs/recover.rs"]
 mod recover;
+#[path = "runs/terminal.rs"]
+mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -34,6 +36,10 @@ fn main() -> ExitCode {
         trial("what_is_stuck_exits_with_4_and_is_told_as_commands", stuck),
         trial("a_signal_cancels_and_takes_back_with_130", cancelled),
         trial("a_second_signal_stops_taking_back_and_tells_what_is_left", cancelled_twice),
+        trial("a_terminal_that_is_lost_cancels_and_takes_back", terminal::lost),
+        trial("ctrl_c_in_a_terminal_reaches_reseed_and_no_child", terminal::interrupted),
+        trial("nobody_who_listens_is_no_reason_to_fail", terminal::deaf),
+        trial("what_nohup_ignores_is_ignored", terminal::nohup),
         trial("a_signal_ends_a_plan_and_a_check_too", interrupted),
         trial("check_tells_without_running", checked),
         trial("a_plan_shows_refusals_and_exits_with_0", planned),

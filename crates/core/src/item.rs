@@ -227,6 +227,15 @@ pub trait Volume: Debug + Send + Sync {
 #[serde(transparent)]
 pub struct Facts(serde_json::Map<String, serde_json::Value>);
 
+/// What will be sent: put on the [`Board`](crate::stage::Board) while surveying, by the stage that sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Whether something is sent whole.
+    pub whole: bool,
+    /// About how many bytes before encoding, where that is known.
+    pub bytes: Option<u64>,
+}
+
 /// What a repository keeps of the source of the streams that it will give: put on the
 /// [`Board`](crate::stage::Board) while surveying, for stages that can't ask the source.
 #[derive(Debug, Clone)]

@@ -3,16 +3,20 @@
 mod adapters;
 mod board;
 mod context;
+mod limited;
+mod watchers;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
+pub(crate) use limited::Limited;
 
 use crate::guard::Grant;
 use crate::host::Host;
@@ -53,6 +57,17 @@ pub trait Stage: Debug + Send + Sync {
     /// # Errors
     /// When the stage can't take this kind.
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>>;
+
+    /// How long it may work; a stage that gives streams, until the last of them was taken. Set by the
+    /// pipeline file, for every stage alike. Pure.
+    fn limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it can take part in rounds before the run proper, see [`CheckCx::approaching`]. Pure.
+    fn approaches(&self) -> bool {
+        false
+    }
 
     /// What only one stage of a run may work on. Pure.
     fn claims(&self) -> Vec<Claim> {

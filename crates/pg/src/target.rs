@@ -1,5 +1,6 @@
 //! The standby's side: survey, stop, configure, switch, start and prove.
 
+mod again;
 mod amcheck;
 mod ask;
 mod conf;

@@ -63,8 +63,9 @@ impl Source for Sender {
         let table = table(&Btrfs::on(&source.host), &parts).await?;
         let held = cx.holdings(&parts).await?;
         let outgoing = parts.iter().map(|part| outgoing(&table, part, &held, cx));
-        let plan = outgoing.collect();
-        cx.board().put(SendPlan(plan));
+        let plan = SendPlan(outgoing.collect());
+        cx.board().put(plan.outlook());
+        cx.board().put(plan);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
 use reseed_storage::keep;
+use reseed_storage::room::MinFree;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -55,6 +56,11 @@ struct ReceiveConfig {
     /// at least 1, by default 2. What is held, or has clones, stays in any case.
     #[serde(default = "two")]
     keep: Located<usize>,
+    /// How much of the pool must stay free, for the databases that live on it: a share, `5%`, or an
+    /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
+    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    #[serde(default)]
+    min_free: MinFree,
     /// With `over`: how long the live dataset that stepped aside is kept, as
     /// `NAME-reseed-old-RUN`. Without it, it is destroyed as soon as the run has succeeded.
     keep_old: Option<Located<Period>>,
@@ -84,9 +90,9 @@ impl StageConfig for ReceiveConfig {
         let mapping = Mapping::new(goal.clone(), map?);
         let keep_old = self.keep_old.map(|period| period.0).unwrap_or_default();
         let (zfs, keep) = (Zfs::on(&host?), keep?);
-        let fresh = mapping.clone();
+        let (fresh, min_free) = (mapping.clone(), self.min_free);
         let (mapping, moved, target) = (Mutex::new(mapping), Mutex::default(), OnceCell::new());
-        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, target, keep, keep_old })))
+        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, target, keep, min_free, keep_old })))
     }
 }
 
@@ -127,6 +133,7 @@ struct Receiver {
     moved: Mutex<Moved>,
     target: OnceCell<String>,
     keep: usize,
+    min_free: MinFree,
     keep_old: Duration,
 }
 
@@ -151,6 +158,11 @@ impl Sink for Receiver {
 
     fn host(&self) -> Arc<dyn Host> {
         Arc::clone(self.zfs.host())
+    }
+
+    /// In place the live data would have to be down for all the rounds.
+    fn approaches(&self) -> bool {
+        matches!(self.goal, Goal::Into(_))
     }
 
     fn claims(&self) -> Vec<Claim> {

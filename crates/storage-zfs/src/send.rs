@@ -75,7 +75,9 @@ impl Source for Sender {
         for (part, mine) in parts.iter().zip(&mine) {
             plan.push(outgoing(&zfs, part, mine, &held, cx).await?);
         }
-        cx.board().put(SendPlan(plan));
+        let plan = SendPlan(plan);
+        cx.board().put(plan.outlook());
+        cx.board().put(plan);
         Ok(())
     }
 

@@ -82,6 +82,10 @@ impl Stage for Snapshots {
         SnapshotConfig::NAME
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let gives = Kind::Snapshot(FORMAT);
         match input {

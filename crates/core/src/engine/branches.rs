@@ -1,6 +1,6 @@
 //! Branches of a run: each runs the rest of the way by itself and ends by itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,10 @@ impl Forked {
             locks: Locks::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
             forked: Mutex::default(),
+            watchers: Arc::default(),
+            // All branches share the counters: the run itself watches them.
+            stall: None,
+            round: OnceLock::new(),
         };
         Self { run: Arc::new(run), from: before.len(), end: Arc::default() }
     }
@@ -107,7 +111,8 @@ impl Forked {
 
     /// Runs its stages and commits, or takes back what it did and what was done for it.
     pub(crate) async fn run(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
-        let done = drive::stages(&self.run, self.from, item).await;
+        let done = drive::stages(&self.run, self.from..self.run.end(), item).await;
+        self.run.watchers.end().await;
         match done.and_then(|item| commit(&self.run).map(|committed| (item, committed))) {
             Ok((item, committed)) => {
                 self.ends(outer, Outcome::Done, None);

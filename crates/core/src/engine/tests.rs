@@ -12,6 +12,9 @@ use crate::undo::{Chore, Undo};
 use crate::{Class, register_chore, register_undo};
 use crate::{Kind, Mismatch};
 
+mod approach;
+mod watch;
+
 type Log = Arc<Mutex<Vec<String>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +26,8 @@ enum Act {
     Hang,
     /// Can't find out, with these words.
     Blind(&'static str),
+    /// Refuses while it runs.
+    TooLate,
     /// Leaves what another needs.
     Tell,
     /// Needs what another leaves.
@@ -115,6 +120,7 @@ impl Stage for Fake {
         self.log.lock().unwrap().push(format!("run {}", self.name));
         match self.act {
             Act::Fail => Err(Error::failed("no luck")),
+            Act::TooLate => Err(Error::refused("no luck any more")),
             Act::Panic => panic!("out of luck"),
             Act::Hang => std::future::pending().await,
             _ => Ok(Item { payload: Payload::Standby, facts: Facts::default() }),
@@ -161,7 +167,7 @@ async fn a_rehearsal_that_ends_well_is_taken_back_and_done() {
 
 #[tokio::test]
 async fn a_failure_or_a_panic_undoes_the_last_act_first() {
-    for act in [Act::Fail, Act::Panic] {
+    for act in [Act::Fail, Act::Panic, Act::TooLate] {
         let log = Log::default();
         let report = engine(&[Act::Work, act, Act::Work], &log).run().await;
         assert_eq!((report.outcome, report.exit_code()), (Outcome::Undone, 1));

@@ -59,6 +59,10 @@ impl<S: Source> Stage for SourceStage<S> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let wanted = Kind::Snapshot(self.0.format());
         let gives = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
@@ -131,6 +135,10 @@ pub struct FilterStage<F>(pub F);
 impl<F: Filter> Stage for FilterStage<F> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn approaches(&self) -> bool {
+        true
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
@@ -207,6 +215,10 @@ impl<T: Transport> Stage for TransportStage<T> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
             Kind::Stream(stream) => Ok(Kind::Stream(stream.clone().carried())),
@@ -254,6 +266,10 @@ pub trait Sink: Debug + Send + Sync {
     fn format(&self) -> Format;
     /// The machine that receives.
     fn host(&self) -> Arc<dyn Host>;
+    /// See [`Stage::approaches`].
+    fn approaches(&self) -> bool {
+        false
+    }
     /// See [`Stage::claims`].
     fn claims(&self) -> Vec<Claim> {
         vec![]
@@ -310,6 +326,7 @@ pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &
     let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
     let dataset = stream.header.part.dataset.clone();
     let received = async {
+        let _flowing = cx.flowing();
         let stream = stream.open(plain).await?;
         let process = host.start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
@@ -334,6 +351,10 @@ pub(crate) fn report_received(header: &StreamHeader, cx: &StageCx) {
 impl<S: Sink> Stage for SinkStage<S> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn approaches(&self) -> bool {
+        self.0.approaches()
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {

@@ -3,8 +3,8 @@
 use reseed_core::{Error, Result};
 use tokio_postgres::types::ToSql;
 
-use super::statements;
 use super::vitals::Vitals;
+use super::{guard, statements};
 use crate::session::{Column, Session};
 use crate::target::sender::Sender;
 
@@ -38,6 +38,8 @@ pub(super) struct Server {
     pub role: Role,
     pub room: Room,
     pub senders: Vec<Sender>,
+    /// Bytes of WAL that it keeps for slots at most, where there is a limit.
+    pub wal_kept: Option<u64>,
 }
 
 /// What the role that reseed connects as may do.
@@ -68,8 +70,9 @@ impl Server {
     pub async fn read(session: &Session) -> Result<Self> {
         // What follows is not the same in every version.
         let version = version(session).await?;
+        let general = format!("{GENERAL}, {}", guard::KEPT);
         let (row, vitals, minimum_settings, tablespaces, role, room, senders) = tokio::try_join!(
-            session.row(GENERAL, &[]),
+            session.row(&general, &[]),
             Vitals::read(session),
             minimum(session, version),
             tablespaces(session),
@@ -92,6 +95,7 @@ impl Server {
             role,
             room,
             senders,
+            wal_kept: guard::kept_bytes(row.column(7)?),
         })
     }
 }

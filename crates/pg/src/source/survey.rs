@@ -35,6 +35,7 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
     cx.board().put(layout::wanted(&source.layout, true));
     cx.board().put(Primary(Arc::clone(cluster)));
     cx.board().put(source.clone());
+    cx.board().put(server.vitals);
     cx.board().put(Surveyed { server, source });
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 mod config;
 mod credentials;
-mod kept;
-mod settings;
+pub(crate) mod kept;
+pub(crate) mod settings;
 mod tearing;
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) struct Configure {
 
 /// What was read of the old standby while surveying.
 #[derive(Debug)]
-struct Kept(Vec<kept::KeptFile>);
+pub(crate) struct Kept(pub(crate) Vec<kept::KeptFile>);
 
 /// What the copy was configured with: on the board for the proof.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Configured {
     pub(crate) slot: Option<String>,
     /// How it reaches its primary.
     pub(crate) upstream: String,
+    /// Its `postgresql.conf`, if that is outside the data directory.
+    pub(crate) config_file: Option<String>,
 }
 
 #[async_trait]
@@ -353,7 +355,7 @@ impl Work<'_> {
         settings::write(copy, self.source.major(), &wanted).await?;
         let config_file = self.stage.config_file(self.standby, server);
         settings::prove(copy, server, config_file.as_deref(), self.source, &wanted).await?;
-        self.cx.board().put(Configured { slot, upstream });
+        self.cx.board().put(Configured { slot, upstream, config_file });
         Ok(())
     }
 }

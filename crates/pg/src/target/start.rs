@@ -14,7 +14,8 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::configure::server;
+use super::again::same_primary;
+use super::configure::{server, source};
 use super::intact;
 use super::judge::judge;
 use super::log::Mark;
@@ -111,6 +112,7 @@ impl Stage for Start {
             let error = format!("a server already runs in {}", standby.data_directory);
             return Err(Error::failed(error).hint("put `pg-stop` before the stage that receives"));
         }
+        same_primary(&standby, &*source(cx)?, Some(&server.data_directory), cx).await?;
         mark(server, &server.data_directory, cx.run_id()).await?;
         start_and_prove(server, &standby, backup.as_ref(), self.timeout, cx).await?;
         Ok(input.with(Payload::Standby))

@@ -14,7 +14,9 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::judge::{judge, still_a_standby};
+use super::again::seen_again;
+use super::configure::source;
+use super::judge::judge;
 use super::survey::{Standby, standby};
 use super::undo::StartAgain;
 use crate::cluster::Cluster;
@@ -98,7 +100,7 @@ impl Stage for Stop {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let standby = standby(&self.cluster, cx).await?;
-        still_a_standby(&standby, cx).await?;
+        seen_again(&standby, &*source(cx)?, None, cx).await?;
         match &standby.server {
             Some(server) if stop(server, &standby, self.mode, self.timeout, cx).await? => {}
             _ => cx.note(format!("no server runs in {}", standby.data_directory)),

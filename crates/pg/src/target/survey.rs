@@ -137,6 +137,35 @@ async fn look(cluster: &Arc<Cluster>, cx: &CheckCx) -> Result<Arc<Standby>> {
     cx.board().get::<Standby>().ok_or_else(|| Error::failed("the board forgot the standby"))
 }
 
+/// That the data directory is where it was, with data of the same version, and its WAL too.
+///
+/// # Errors
+/// What has changed.
+pub(crate) async fn still_there(standby: &Standby) -> Result<()> {
+    let now = layout(standby.cluster.host.as_ref(), &standby.data_directory).await?;
+    let changed = |what: &str, was: &str, is: Option<&str>| {
+        let text = format!("{what} of {} was {was} and is {} now", standby.data_directory, is.unwrap_or("gone"));
+        Error::failed(text).hint("nothing was stopped; see who changed it, and run it again")
+    };
+    if now.one("directory").is_some_and(|directory| directory != standby.real_directory) {
+        return Err(changed("the real path", &standby.real_directory, now.one("directory")));
+    }
+    let Some(old) = &standby.old else {
+        return match now.one("version") {
+            Some(version) => Err(changed("the data", "not there", Some(&format!("of PostgreSQL {version}")))),
+            None => Ok(()),
+        };
+    };
+    let major = old.major.to_string();
+    if now.one("version").map(str::trim) != Some(&major) {
+        return Err(changed("the major version", &major, now.one("version")));
+    }
+    match (&old.wal_directory, now.one("wal")) {
+        (was, is) if was.as_deref() == is => Ok(()),
+        (was, is) => Err(changed("pg_wal", was.as_deref().unwrap_or("inside"), is)),
+    }
+}
+
 /// `name<TAB>value` lines.
 struct Layout(Vec<(String, String)>);
 

@@ -13,8 +13,9 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::again::seen_again;
 use super::configure::{server, source};
-use super::judge::{judge, same_timeline, still_a_standby};
+use super::judge::judge;
 use super::proof::Goal;
 use super::start::{becomes_a_standby, start_and_prove};
 use super::stop::{default_timeout, stop};
@@ -113,7 +114,7 @@ impl Stage for Switch {
         let copy = volume.locate(&source.layout.data_directory);
         let copy = copy.ok_or_else(|| Error::failed("the data directory is not in what was received"))?;
         let marked = mark(server, &copy, cx.run_id());
-        tokio::try_join!(marked, still_a_standby(&standby, cx), same_timeline(&source, cx))?;
+        tokio::try_join!(marked, seen_again(&standby, &source, Some(&copy), cx))?;
         if !stop(server, &standby, StopMode::Fast, self.timeout, cx).await? {
             cx.note(format!("no server runs in {}", standby.data_directory));
         }

@@ -21,7 +21,10 @@ use crate::zfs::Zfs;
 pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
-    checks::room(&receiver.zfs, &dataset, header.estimate).await?;
+    checks::room(receiver, &dataset, header.estimate).await?;
+    if header.part.main {
+        checks::watch_room(receiver, &dataset, cx);
+    }
     match &receiver.goal {
         Goal::Into(into) => beside(receiver, into, &dataset, header, cx).await?,
         Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,

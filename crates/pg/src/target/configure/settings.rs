@@ -156,7 +156,7 @@ pub(super) fn low_by_itself(name: &str, source: &Source) -> bool {
 ///
 /// # Errors
 /// With the setting and what to write.
-pub(super) fn high_enough(read: &Settings, source: &Source) -> Result<()> {
+pub(crate) fn high_enough(read: &Settings, source: &Source) -> Result<()> {
     for (name, least) in &source.minimum_settings {
         let value = read.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
         let number = value.and_then(|value| value.trim().parse::<i64>().ok());
