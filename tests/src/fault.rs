@@ -117,6 +117,10 @@ impl Stage for Faulty {
         self.inner.claims()
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.inner.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         self.inner.host()
     }

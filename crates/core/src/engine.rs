@@ -4,6 +4,7 @@ mod branches;
 mod check;
 mod commit;
 mod drive;
+mod locks;
 mod pipeline;
 #[cfg(test)]
 mod tests;
@@ -17,10 +18,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::branches::Forked;
 pub(crate) use self::commit::perform_all;
+pub(crate) use self::locks::Locks;
 pub use self::pipeline::{Misfit, Pipeline};
 pub(crate) use self::unwind::undo_one;
 
 use crate::event::{Blind, Event, Observer};
+use crate::guard::Grant;
 use crate::item::Item;
 use crate::journal::{Book, Ended, Entry, Journals, Noting};
 use crate::report::{Outcome, RunReport};
@@ -36,11 +39,14 @@ pub struct Options {
     pub grace: Duration,
     /// How often progress is told.
     pub tick: Duration,
+    /// Whether everything is taken back although all went well: then it is shown that it can be done, and
+    /// nothing of it stays.
+    pub rehearsal: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200) }
+        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200), rehearsal: false }
     }
 }
 
@@ -104,6 +110,15 @@ impl Engine {
         check::check(&self.start(run_id(), Book::default())).await
     }
 
+    /// What the pipeline needs to be granted on other machines, see [`guard`](crate::guard): surveys,
+    /// and asks each stage.
+    ///
+    /// # Errors
+    /// What a survey refused; nothing can be told then.
+    pub async fn grants(&self) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+        check::grants(&self.start(run_id(), Book::default())).await
+    }
+
     /// Checks and runs the pipeline to its end, whatever that is.
     pub async fn run(&self) -> RunReport {
         let (begun, id) = (Instant::now(), run_id());
@@ -116,8 +131,15 @@ impl Engine {
         });
         let result = match journal {
             Ok(_) => self.check_and_run(&run).await,
-            Err(error) => Err(error.into_refusal()),
+            Err(error) => Err(refused(&run, "journal", error)),
         };
+        if result.is_ok() && self.options.rehearsal {
+            let outcome = match unwind::unwind(&run).await {
+                Outcome::Undone => Outcome::Done,
+                outcome => outcome,
+            };
+            return self.finish(&run, outcome, None, begun.elapsed());
+        }
         let (outcome, error) = match result.and_then(|()| commit::commit(&run)) {
             Ok(committed) => {
                 commit::finish(committed, &run).await;
@@ -125,10 +147,24 @@ impl Engine {
             }
             Err(error) => (unwind::unwind(&run).await, Some(error)),
         };
-        self.finish(&run, outcome, error, begun.elapsed())
+        let report = self.finish(&run, outcome, error, begun.elapsed());
+        run.locks.release(outcome != Outcome::Stuck).await;
+        self.observer.on(&Event::RunFinished(Box::new(report.clone())));
+        report
     }
 
     async fn check_and_run(&self, run: &Arc<Run>) -> Result<()> {
+        let locked = tokio::select! {
+            locked = locks::lock(run, self.journals.as_deref()) => locked,
+            () = run.cancel.cancelled() => return Err(Error::cancelled()),
+        };
+        // That it could not be tried may have a cause which the checks know better.
+        if let Err(error) = locked {
+            if error.class() != crate::Class::Refused {
+                check::check(run).await.map_err(check::merge)?;
+            }
+            return Err(refused(run, "lock", error));
+        }
         check::check(run).await.map_err(check::merge)?;
         self.observer.on(&Event::Checked);
         self.run_stages(run).await
@@ -157,6 +193,7 @@ impl Engine {
             stop_undo: self.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(book, None)),
             chores: Mutex::default(),
+            locks: Locks::default(),
             forked: Mutex::default(),
         })
     }
@@ -181,8 +218,15 @@ impl Engine {
         }
         if let Some(error) = error {
             report.refused = error.class() == crate::Class::Refused;
-            report.cancelled = error.class() == crate::Class::Cancelled;
-            report.error = Some(error.chain());
+            let stays = branches::committed(run);
+            report.cancelled = error.class() == crate::Class::Cancelled && stays.is_empty();
+            report.error = Some(match error.class() {
+                // "Cancelled" alone says that everything was taken back.
+                crate::Class::Cancelled if !stays.is_empty() => {
+                    format!("{}; done before that, and stays: {}", error.chain(), stays.join(", "))
+                }
+                _ => error.chain(),
+            });
             report.hint = error.hint_text().map(str::to_owned);
         }
         report.by_hand.extend(run.undo.armed().iter().map(|held| held.undo.by_hand()));
@@ -191,9 +235,16 @@ impl Engine {
             // Whoever reads the journal takes the run for dead, and finds nothing to do or does it again.
             self.observer.on(&Event::Warning { stage: None, text: error.chain() });
         }
-        self.observer.on(&Event::RunFinished(Box::new(report.clone())));
         report
     }
+}
+
+/// Tells why a run is refused before any stage has been asked.
+fn refused(run: &Run, what: &str, error: Error) -> Error {
+    let error = error.into_refusal();
+    let (text, hint) = (error.chain(), error.hint_text().map(str::to_owned));
+    run.observer.on(&Event::Refused { index: 0, stage: what.to_owned(), error: text, hint });
+    error
 }
 
 async fn tick(run: Arc<Run>, every: Duration) {

@@ -14,6 +14,7 @@ pub use pending::{Pass, Pending};
 pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
 
 use crate::host::Host;
+use crate::names;
 use crate::stage::StageCx;
 use crate::stream::BoxStream;
 use crate::undo::Armed;
@@ -114,6 +115,49 @@ pub struct SnapshotPart {
     pub guid: String,
     /// Whether it holds the first of the pieces, the one that reports speak of.
     pub main: bool,
+}
+
+impl SnapshotPart {
+    /// Judges names that another machine or a repository gave, before they reach a command or a path.
+    ///
+    /// # Errors
+    /// Which of them is none.
+    pub fn check(&self) -> Result<()> {
+        name("dataset", &self.dataset, names::wrong)?;
+        // What is not there is empty: a snapshot that is not taken yet has no name, and what a command makes
+        // is mounted nowhere.
+        name("snapshot", &self.snapshot, |text| unless_empty(text, names::wrong_part))?;
+        name("GUID", &self.guid, |text| unless_empty(text, names::wrong_part))?;
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
+    }
+}
+
+impl LeftOut {
+    /// As [`SnapshotPart::check`].
+    ///
+    /// # Errors
+    /// Which of the names is none.
+    pub fn check(&self) -> Result<()> {
+        name("dataset", &self.dataset, names::wrong)?;
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
+    }
+}
+
+/// A path, or the word of a storage that mounts nothing.
+fn wrong_place(text: &str) -> Option<&'static str> {
+    if text.starts_with('/') { names::wrong_path(text) } else { names::wrong(text) }
+}
+
+fn unless_empty(text: &str, wrong: fn(&str) -> Option<&'static str>) -> Option<&'static str> {
+    if text.is_empty() { None } else { wrong(text) }
+}
+
+/// Fails for what is no name.
+fn name(what: &str, text: &str, wrong: impl FnOnce(&str) -> Option<&'static str>) -> Result<()> {
+    match wrong(text) {
+        Some(why) => Err(Error::failed(format!("`{}` is no {what}: {why}", names::shown(text)))),
+        None => Ok(()),
+    }
 }
 
 /// A dataset that belongs to the layout but whose content is not sent.

@@ -14,9 +14,10 @@ pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
 pub use context::{Ahead, CheckCx, Holding, Holdings, Meters, Run, StageCx};
 
+use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
-use crate::{Kind, Mismatch, Result};
+use crate::{Error, Kind, Mismatch, Result};
 
 /// What a stage needs for itself while the run lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,8 +41,8 @@ pub struct Branch {
 
 /// One step of a pipeline.
 ///
-/// The order of calls is `flow` and `claims` (pure, before anything), then `survey` of every stage,
-/// then `check` of every stage, then `run` of every stage. Only `run` may change anything.
+/// The order of calls is `flow` and `claims` (pure, before anything), then `scout` and `survey` of every
+/// stage, then `check` of every stage, then `run` of every stage. Only `run` may change anything.
 #[async_trait]
 pub trait Stage: Debug + Send + Sync {
     /// The stage's name as in a pipeline file.
@@ -55,6 +56,12 @@ pub trait Stage: Debug + Send + Sync {
 
     /// What only one stage of a run may work on. Pure.
     fn claims(&self) -> Vec<Claim> {
+        vec![]
+    }
+
+    /// What it changes for good on its [`host`](Self::host), so that no other run may work on it meanwhile:
+    /// it is locked there before the run asks anything. Pure.
+    fn locks(&self) -> Vec<Claim> {
         vec![]
     }
 
@@ -73,6 +80,12 @@ pub trait Stage: Debug + Send + Sync {
     fn branches(&self) -> &[Branch] {
         &[]
     }
+
+    /// Asks ahead, read-only, what takes time and depends on no other stage, and keeps the answers for
+    /// this stage's own survey: on the board, or in itself. All stages scout side by side, while those in
+    /// front of them are surveyed; a stage is surveyed when it has scouted. What can't be found out here
+    /// is not told: the survey asks again, and so it does where nobody scouted.
+    async fn scout(&self, _cx: &CheckCx) {}
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
     /// notes what a person should see in a plan.
@@ -101,6 +114,18 @@ pub trait Stage: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// What a key that leads to the machines of this stage must be granted there, see [`guard`](crate::guard).
+    /// Asked after every survey.
+    ///
+    /// # Errors
+    /// A refusal, by default that of a stage that works on another machine and has no rule.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        match self.host().filter(|host| !host.is_local()) {
+            Some(host) => Err(no_rule(self.name(), host.as_ref())),
+            None => Ok(vec![]),
+        }
+    }
+
     /// Snapshots of these datasets whose streams an earlier run began to keep and did not end, if this
     /// stage is one that could go on with them and the run wants it to. Read-only, asked while surveying.
     ///
@@ -116,4 +141,9 @@ pub trait Stage: Debug + Send + Sync {
     /// # Errors
     /// When it fails; the engine then takes back what was armed.
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item>;
+}
+
+pub(crate) fn no_rule(stage: &str, host: &dyn Host) -> Error {
+    let text = format!("there is no rule by which a guard on {} could judge what {stage} does there", host.name());
+    Error::refused(text).hint("a guard is for the key of a machine that sends; run reseed on the one that is changed")
 }

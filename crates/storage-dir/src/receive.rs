@@ -269,6 +269,10 @@ impl Stage for DirReceive {
         self.0.claims()
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.0.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         self.0.host()
     }

@@ -12,6 +12,7 @@ mod aside;
 mod check;
 mod clone;
 mod fresh;
+mod guard;
 mod name;
 mod parse;
 mod place;
@@ -21,6 +22,8 @@ mod send;
 mod shared;
 mod snapshot;
 pub mod stream;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod undo;
 mod zfs;
 

@@ -30,37 +30,42 @@ pub(crate) struct Prune {
 }
 
 impl Prune {
-    /// Puts a hold on the newest and takes it off the others; whether it took any off. Where that
-    /// can't be done, nothing is lost but a protection against a careless hand.
-    async fn move_hold(&self, snapshots: &[Snapshot], newest: &str) -> Result<bool> {
+    /// Puts a hold on the newest and takes it off the others. Where that can't be done, nothing is lost
+    /// but a protection against a careless hand. Where there is one to take off, one can be put on, so
+    /// both are done side by side.
+    async fn move_hold(&self, snapshots: &mut [Snapshot], newest: &str) -> Result<()> {
         let tag = tag(&self.target);
-        let real = || snapshots.iter().filter(|snapshot| !snapshot.is_bookmark());
-        for snapshot in real().filter(|snapshot| snapshot.guid == newest) {
-            if !self.zfs.hold(&snapshot.name, &tag).await? {
-                return Ok(false);
+        let (mut held, mut fresh) = (vec![], vec![]);
+        for snapshot in snapshots.iter_mut().filter(|snapshot| !snapshot.is_bookmark()) {
+            match snapshot.guid == newest {
+                true => fresh.push(snapshot.name.clone()),
+                false if snapshot.held() => held.push(snapshot),
+                false => {}
             }
         }
-        let mut released = false;
-        for snapshot in real().filter(|snapshot| snapshot.held && snapshot.guid != newest) {
-            released |= self.zfs.release(&snapshot.name, &tag).await?;
-        }
-        Ok(released)
+        let hold = async {
+            for name in &fresh {
+                self.zfs.hold(name, &tag).await?;
+            }
+            Ok(())
+        };
+        let release = async {
+            for snapshot in held {
+                snapshot.holds -= u64::from(self.zfs.release(&snapshot.name, &tag).await?);
+            }
+            Ok(())
+        };
+        tokio::try_join!(hold, release).map(drop)
     }
 
     async fn prune_one(&self, dataset: &str, newest: &str) -> Result<usize> {
         let mut snapshots = self.zfs.snapshots(dataset).await?;
-        if self.move_hold(&snapshots, newest).await? {
-            snapshots = self.zfs.snapshots(dataset).await?;
+        self.move_hold(&mut snapshots, newest).await?;
+        let mut gone = 0;
+        for name in surplus(&snapshots, &self.target, newest, self.keep) {
+            gone += usize::from(self.zfs.destroy_unless_cloned(&name).await?);
         }
-        if surplus(&snapshots, &self.target, newest, self.keep, &[]).is_empty() {
-            return Ok(0);
-        }
-        let origins = self.zfs.origins(dataset).await?;
-        let surplus = surplus(&snapshots, &self.target, newest, self.keep, &origins);
-        for name in &surplus {
-            self.zfs.destroy(name, false).await?;
-        }
-        Ok(surplus.len())
+        Ok(gone)
     }
 }
 
@@ -92,14 +97,14 @@ pub(crate) fn tag(target: &str) -> String {
     format!("reseed:{}", target.replace('/', ":"))
 }
 
-/// Names of snapshots that nothing needs.
-fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize, origins: &[String]) -> Vec<String> {
+/// Names of snapshots that nothing needs, unless it be a clone.
+fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize) -> Vec<String> {
     let ours = |snapshot: &&Snapshot| {
         snapshot.target.as_deref() == Some(target)
             && snapshot.short().starts_with(name::PREFIX)
             && !snapshot.is_bookmark()
     };
-    let may_go = |one: &&Snapshot| one.guid != newest && !one.held && !origins.contains(&one.name);
+    let may_go = |one: &&Snapshot| one.guid != newest && !one.held();
     let go = keep::surplus(all.iter().filter(ours).collect(), keep, may_go);
     go.into_iter().map(|snapshot| snapshot.name.clone()).collect()
 }
@@ -110,7 +115,7 @@ mod tests {
 
     fn snapshot(name: &str, target: Option<&str>) -> Snapshot {
         let guid = name.to_owned();
-        Snapshot { name: format!("ta/a@{name}"), guid, target: target.map(str::to_owned), held: false }
+        Snapshot { name: format!("ta/a@{name}"), guid, target: target.map(str::to_owned), holds: 0 }
     }
 
     #[test]
@@ -119,9 +124,9 @@ mod tests {
         all.push(snapshot("daily", None));
         all.push(snapshot("reseed-7", Some("other")));
         all.push(snapshot("mine", Some("t")));
-        all[1].held = true;
-        let go = surplus(&all, "t", "reseed-3", 2, &["ta/a@reseed-4".to_owned()]);
-        assert_eq!(go, ["ta/a@reseed-1"]);
-        assert!(surplus(&all, "t", "reseed-6", 0, &[]).iter().all(|name| name != "ta/a@reseed-6"));
+        all[1].holds = 1;
+        let go = surplus(&all, "t", "reseed-3", 2);
+        assert_eq!(go, ["ta/a@reseed-1", "ta/a@reseed-4"]);
+        assert!(surplus(&all, "t", "reseed-6", 0).iter().all(|name| name != "ta/a@reseed-6"));
     }
 }

@@ -157,6 +157,10 @@ impl Sink for Receiver {
         vec![Claim { what: "dataset", host: self.zfs.host().name().to_owned(), name: self.top().to_owned() }]
     }
 
+    async fn scout(&self, _cx: &CheckCx) {
+        let _ = tokio::join!(self.target(), self.zfs.scout());
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         cx.board().put(Landing { copy_on_write: true });
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
@@ -174,8 +178,10 @@ impl Sink for Receiver {
 
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Holdings> {
         let mut datasets = Vec::with_capacity(wanted.len());
-        for (part, dataset) in self.assign(wanted).map_err(refuse)? {
-            let snapshots = self.zfs.snapshots(&dataset).await?;
+        let assigned = self.assign(wanted).map_err(refuse)?;
+        let names: Vec<_> = assigned.iter().map(|(_, dataset)| dataset.as_str()).collect();
+        let all = self.zfs.snapshots_of(&names).await?;
+        for ((part, _), snapshots) in assigned.into_iter().zip(all) {
             let held = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark());
             datasets.push(Holding { dataset: part.dataset, guids: held.map(|snapshot| snapshot.guid).collect() });
         }

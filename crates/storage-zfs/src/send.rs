@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::BuildCx;
-use reseed_core::host::Job;
+use reseed_core::guard::Grant;
+use reseed_core::host::{Host, Job};
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Source, SourceStage, Stage, StageCx};
@@ -14,13 +15,18 @@ use serde::Deserialize;
 
 use crate::check;
 use crate::parse::{Features, Snapshot, estimate};
-use crate::shared::{FORMAT, Outgoing, SendPlan, SourcePlan, unborn};
+use crate::shared::{FORMAT, Listed, Outgoing, ReceivePlan, SendPlan, SourcePlan, SourceZfs, unborn};
+use crate::stream::{Expected, Whole};
 use crate::zfs::Zfs;
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
 /// too, found by its GUID whatever it is called, or the whole where there is none. A bookmark will
 /// do as a start where the snapshot itself is gone. What both sides' `zfs` can do is used: large,
 /// embedded and compressed blocks go as they are.
+///
+/// On its way the stream is read: every record's checksum must be right, it must be of the snapshot that
+/// was taken and start from what was chosen, and it must come to its own end. Streams that this process
+/// does not see as they are, because another machine compresses them, are judged by their receiver alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SendConfig {
@@ -33,8 +39,10 @@ struct SendConfig {
 
 register_stage!(SendConfig);
 
+pub(crate) const NAME: &str = "zfs-send";
+
 impl StageConfig for SendConfig {
-    const NAME: &'static str = "zfs-send";
+    const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         Some(Arc::new(SourceStage(Sender { raw: self.raw })))
@@ -58,12 +66,14 @@ impl Source for Sender {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
-        let zfs = Zfs::on(&source.host);
+        let zfs = zfs_of(&source.host, cx);
         let parts = unborn(&source.layout);
-        let held = cx.holdings(&parts).await?;
+        let datasets: Vec<_> = parts.iter().map(|part| part.dataset.as_str()).collect();
+        let mine = async { Ok(zfs.snapshots_of(&datasets).await?) };
+        let (held, mine) = tokio::try_join!(cx.holdings(&parts), mine)?;
         let mut plan = Vec::with_capacity(parts.len());
-        for part in &parts {
-            plan.push(outgoing(&zfs, part, &held, cx).await?);
+        for (part, mine) in parts.iter().zip(&mine) {
+            plan.push(outgoing(&zfs, part, mine, &held, cx).await?);
         }
         cx.board().put(SendPlan(plan));
         Ok(())
@@ -71,7 +81,7 @@ impl Source for Sender {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
-        let zfs = Zfs::on(&source.host);
+        let zfs = zfs_of(&source.host, cx);
         for part in &source.layout.parts {
             check::may_send(&zfs, &part.dataset, &["send"]).await?;
         }
@@ -82,25 +92,35 @@ impl Source for Sender {
         Ok(())
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
+        let Some(plan) = plan else { return Ok(vec![]) };
+        Ok(plan.layout.parts.iter().map(|part| Grant::on(plan.host.name(), NAME, &part.dataset)).collect())
+    }
+
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {
-        let zfs = Zfs::on(&set.host);
+        let zfs = zfs_of(&set.host, cx);
         let mine = zfs.features().await?;
         let flags = self.flags(&mine, cx).await?;
         let mut streams = Vec::with_capacity(set.parts.len());
         for part in &set.parts {
-            let snapshots = zfs.snapshots(&part.dataset).await?;
+            let snapshots = listed(&zfs, &part.dataset, cx).await?;
             let base = newest_common(&snapshots, held.of(&part.dataset), Some(&part.guid));
             let estimate = if mine.estimate { ask_estimate(&zfs, &flags, base, part).await } else { None };
+            let from_guid = base.map(|base| base.guid.clone());
+            let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone() };
             let header = StreamHeader {
                 part: part.clone(),
-                from_guid: base.map(|base| base.guid.clone()),
+                from_guid,
                 format: FORMAT,
                 encodings: vec![],
                 estimate,
                 left_out: set.left_out.clone(),
             };
             let job = Job::from(command(&["send"], &flags, base, part)?);
-            streams.push(StreamItem::from_job(header, Arc::clone(&set.host), job));
+            let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
+            stream.pending.pass(Arc::new(Whole(expected)));
+            streams.push(stream);
         }
         Ok(streams)
     }
@@ -110,7 +130,7 @@ impl Sender {
     /// Flags that both sides' `zfs` know. A receiver that can't be asked is taken for an old one.
     async fn flags(&self, mine: &Features, cx: &CheckCx) -> Result<Vec<&'static str>> {
         let theirs = match cx.next_host() {
-            Some(host) => Zfs::on(&host).features().await?,
+            Some(host) => receiving(&host, cx).features().await?,
             None => Features::default(),
         };
         let mut flags = mine.send_flags(&theirs);
@@ -156,10 +176,36 @@ fn newest_common<'s>(mine: &'s [Snapshot], held: &[String], sent: Option<&str>) 
     mine.iter().filter(common).max_by_key(age)
 }
 
+/// The source's `zfs`, as the stage that takes the snapshots has it.
+fn zfs_of(host: &Arc<dyn Host>, cx: &CheckCx) -> Zfs {
+    let known = cx.board().get::<SourceZfs>().filter(|known| Arc::ptr_eq(known.0.host(), host));
+    known.map_or_else(|| Zfs::on(host), |known| known.0.clone())
+}
+
+/// The target's `zfs`, as the stage that receives has it.
+fn receiving(host: &Arc<dyn Host>, cx: &CheckCx) -> Zfs {
+    let known = cx.board().get::<ReceivePlan>().filter(|known| Arc::ptr_eq(known.zfs.host(), host));
+    known.map_or_else(|| Zfs::on(host), |known| known.zfs.clone())
+}
+
+/// The snapshots of a dataset, as they were listed when the one that is sent was taken.
+async fn listed(zfs: &Zfs, dataset: &str, cx: &CheckCx) -> Result<Vec<Snapshot>> {
+    let known = cx.board().get::<Listed>();
+    match known.and_then(|known| known.0.iter().find(|(name, _)| name == dataset).map(|(_, all)| all.clone())) {
+        Some(all) => Ok(all),
+        None => Ok(zfs.snapshots(dataset).await?),
+    }
+}
+
 /// Finds out from where one dataset will be sent, and says so.
-async fn outgoing(zfs: &Zfs, part: &SnapshotPart, held: &Holdings, cx: &CheckCx) -> Result<Outgoing> {
-    let snapshots = zfs.snapshots(&part.dataset).await?;
-    let base = newest_common(&snapshots, held.of(&part.dataset), None);
+async fn outgoing(
+    zfs: &Zfs,
+    part: &SnapshotPart,
+    snapshots: &[Snapshot],
+    held: &Holdings,
+    cx: &CheckCx,
+) -> Result<Outgoing> {
+    let base = newest_common(snapshots, held.of(&part.dataset), None);
     let bytes = size_since(zfs, &part.dataset, base).await;
     let about = bytes.map(|bytes| format!(", about {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
     cx.note(match base {
@@ -175,7 +221,10 @@ async fn size_since(zfs: &Zfs, dataset: &str, base: Option<&Snapshot>) -> Option
         Some(base) => format!("written@{}", base.short()),
         None => "referenced".to_owned(),
     };
-    // An old `zfs` does not know `written@…`.
+    // `zfs` knows `written@…` since it estimates (illumos 1645 and 1646 came together).
+    if base.is_some() && !zfs.features().await.ok()?.estimate {
+        return None;
+    }
     let mut properties = zfs.properties(dataset, &property).await.ok()?;
     properties.remove(&property)?.value.parse().ok()
 }
@@ -185,7 +234,7 @@ mod tests {
     use super::*;
 
     fn snapshot(name: &str, guid: &str) -> Snapshot {
-        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, held: false }
+        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, holds: 0 }
     }
 
     #[test]

@@ -153,9 +153,11 @@ impl Stage for Put {
         if signed {
             cx.note("with a signed manifest");
         }
-        refuse_other_versions(
-            &trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?,
-        )?;
+        if let Some(weakness) = self.store.weakness() {
+            cx.warn(format!("{}: {weakness}", self.store.url()));
+        }
+        let chains = trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?;
+        refuse_other_versions(&chains)?;
         probe(self.store.as_ref()).await
     }
 

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, finish};
 use super::drive;
+use super::locks::Locks;
 use super::unwind::take_back;
 use crate::event::{Event, Observer};
 use crate::item::Item;
@@ -69,6 +70,8 @@ impl Forked {
             stop_undo: outer.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(outer.undo.book().clone(), Some(&branch.name))),
             chores: Mutex::default(),
+            // The run holds those of its branches too.
+            locks: Locks::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
             forked: Mutex::default(),
         };
@@ -158,6 +161,11 @@ impl Forked {
             all.add(report);
         });
     }
+}
+
+/// Names of the branches that have committed: what they did stays, whatever becomes of the run.
+pub(super) fn committed(run: &Run) -> Vec<String> {
+    run.forked().iter().filter(|branch| branch.has_committed()).map(|branch| branch.name().to_owned()).collect()
 }
 
 /// Why a branch is stuck, if one is: a run is not done where a person has to put something right.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{CheckCx, Claim, Holdings, Stage, StageCx};
+use crate::guard::Grant;
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, SnapshotSet, StreamHeader, StreamItem, Volume};
 use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
@@ -17,6 +18,8 @@ pub trait Source: Debug + Send + Sync {
     fn name(&self) -> &str;
     /// The storage's format.
     fn format(&self) -> Format;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -30,6 +33,13 @@ pub trait Source: Debug + Send + Sync {
     /// A refusal.
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
+    }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
     }
     /// One stream for each part, in the order in which they must be received, each an increment
     /// from the newest snapshot that both sides hold, or full. Nothing is started yet.
@@ -55,12 +65,20 @@ impl<S: Source> Stage for SourceStage<S> {
         if *input == wanted { Ok(gives) } else { Err(Mismatch::new(format!("a {wanted}"), input, gives)) }
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         self.0.survey(cx).await
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -91,6 +109,13 @@ pub trait Filter: Debug + Send + Sync {
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
+    }
     /// Puts the filter on one stream, lazily: nothing is started or pulled here.
     ///
     /// # Errors
@@ -119,6 +144,10 @@ impl<F: Filter> Stage for FilterStage<F> {
         self.0.check(cx).await
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(self.name(), &input)) };
         let mut filtered = Vec::with_capacity(streams.len());
@@ -138,6 +167,8 @@ impl<F: Filter> Stage for FilterStage<F> {
 pub trait Transport: Debug + Send + Sync {
     /// The stage's name.
     fn name(&self) -> &str;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -151,6 +182,13 @@ pub trait Transport: Debug + Send + Sync {
     /// A refusal.
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
+    }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
     }
     /// Puts one stream on the wire, lazily. Counts what crosses it.
     ///
@@ -180,12 +218,20 @@ impl<T: Transport> Stage for TransportStage<T> {
         true
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         self.0.survey(cx).await
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -212,6 +258,8 @@ pub trait Sink: Debug + Send + Sync {
     fn claims(&self) -> Vec<Claim> {
         vec![]
     }
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -308,8 +356,17 @@ impl<S: Sink> Stage for SinkStage<S> {
         self.0.claims()
     }
 
+    /// What is received into is changed for good.
+    fn locks(&self) -> Vec<Claim> {
+        self.0.claims()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(self.0.host())
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -329,6 +386,7 @@ impl<S: Sink> Stage for SinkStage<S> {
         let mut received: Vec<StreamHeader> = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
+            header.check()?;
             let job = self.0.begin(&header, cx).await;
             let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
             receive(stream, self.0.host().as_ref(), job, cx).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Board, Stage};
-use crate::engine::Forked;
+use crate::engine::{Forked, Locks};
 use crate::event::{Event, Observer, Progress};
 use crate::host::Host;
 use crate::item::SnapshotPart;
@@ -108,6 +108,8 @@ pub struct Run {
     pub(crate) cancel: CancellationToken,
     pub(crate) stop_undo: CancellationToken,
     pub(crate) undo: Arc<UndoStack>,
+    /// What it holds for itself on the machines that it changes.
+    pub(crate) locks: Locks,
     pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
     pub(crate) report: Mutex<RunReport>,
     /// Its branches, once they were surveyed.
@@ -174,6 +176,7 @@ impl CheckCx {
     /// # Errors
     /// When the target can't be asked, or no later stage knows.
     pub async fn holdings(&self, wanted: &[SnapshotPart]) -> Result<Holdings> {
+        wanted.iter().try_for_each(SnapshotPart::check)?;
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(held) = stage.holds(wanted, &cx).await? {
@@ -192,6 +195,7 @@ impl CheckCx {
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(begun) = stage.unfinished(datasets, &cx).await? {
+                begun.iter().try_for_each(SnapshotPart::check)?;
                 return Ok(Some(begun));
             }
         }

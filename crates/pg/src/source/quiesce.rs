@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload};
 use reseed_core::register_stage;
@@ -18,7 +19,7 @@ use super::mode::{self, Choice, Situation, Wish};
 use super::requirements::Demand;
 use super::survey::Surveyed;
 use super::vitals::Vitals;
-use super::{backup, layout, requirements, slot, wal};
+use super::{backup, layout, requirements, rule, slot, wal};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode, slots};
 use crate::session::Session;
@@ -74,7 +75,7 @@ impl StageConfig for QuiesceConfig {
     }
 }
 
-const NAME: &str = "pg-quiesce";
+pub(super) const NAME: &str = "pg-quiesce";
 
 #[derive(Debug)]
 struct Quiesce {
@@ -123,6 +124,15 @@ impl Stage for Quiesce {
             Err(refusal) => refusals.push(refusal),
         }
         requirements::merged(refusals)
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let host = &self.cluster.host;
+        if host.is_local() {
+            return Ok(vec![]);
+        }
+        let surveyed = surveyed(cx)?;
+        Ok(rule::objects(&surveyed).into_iter().map(|path| Grant::on(host.name(), NAME, path)).collect())
     }
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
@@ -231,6 +241,7 @@ impl Quiesce {
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
+        super::lock::take(session, cx).await?;
         for (_, slot) in &slots {
             slot::create(session, slot).await?;
         }

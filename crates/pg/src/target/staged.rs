@@ -52,6 +52,7 @@ pub(crate) fn learn(cx: &CheckCx) -> Result<()> {
             .hint("begin the pipeline that puts it there with `pg-quiesce`, and put it once more")
     };
     let kept: Source = staged.0.get().map_err(Error::into_refusal)?.ok_or_else(missing)?;
+    kept.check().map_err(|error| error.context("what the repository tells of the source"))?;
     // How others reached the source is no way for this machine.
     let upstream = match board.get::<Followed>() {
         Some(followed) => way_to(&followed.0)?,

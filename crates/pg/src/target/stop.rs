@@ -9,7 +9,7 @@ use reseed_core::host::Host;
 use reseed_core::item::Item;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -78,6 +78,10 @@ impl Stage for Stop {
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         Ok(input.clone())
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {

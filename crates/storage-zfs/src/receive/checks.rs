@@ -19,22 +19,28 @@ use crate::zfs::Zfs;
 /// Judges the whole plan.
 pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     let zfs = &receiver.zfs;
-    check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await?;
-    has_parent(zfs, receiver.top()).await?;
+    let above = async { check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await };
+    tokio::try_join!(above, has_parent(zfs, receiver.top()))?;
     let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
     if let Some(source) = cx.board().get::<SourcePlan>() {
         source.differs_from(plan.datasets.iter().map(|(_, target)| target.as_str()), zfs.host()).await?;
     }
     for (part, dataset) in &plan.datasets {
-        check::existing_above(zfs, dataset).await?;
         let outgoing = cx.board().get::<SendPlan>();
         let outgoing = outgoing.as_ref().and_then(|plan| plan.of(&part.dataset));
-        if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
-            && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
-        {
-            unmodified(zfs, dataset, &base).await?;
-        }
-        room(zfs, dataset, outgoing.and_then(|outgoing| outgoing.bytes)).await?;
+        let pristine = async {
+            if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
+                && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
+            {
+                unmodified(zfs, dataset, &base).await?;
+            }
+            Ok(())
+        };
+        let above = async {
+            check::existing_above(zfs, dataset).await?;
+            room(zfs, dataset, outgoing.and_then(|outgoing| outgoing.bytes)).await
+        };
+        tokio::try_join!(above, pristine)?;
     }
     if let Goal::Over(_) = &receiver.goal {
         check::may_mount(zfs).await?;
@@ -122,7 +128,7 @@ async fn unmodified(zfs: &Zfs, dataset: &str, base: &Snapshot) -> Result<()> {
 async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
     let mut commands = vec![];
     for one in zfs.filesystems(dataset).await? {
-        let held = zfs.snapshots(&one.name).await?.into_iter().filter(|snapshot| snapshot.held);
+        let held = zfs.snapshots(&one.name).await?.into_iter().filter(Snapshot::held);
         commands.extend(held.map(|snapshot| format!("zfs release TAG {}", snapshot.name)));
     }
     commands.push(format!("zfs destroy -r {dataset}"));

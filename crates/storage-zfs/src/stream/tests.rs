@@ -6,7 +6,8 @@ mod recorded;
 use proptest::prelude::*;
 
 use self::build::{Make, blocks};
-use super::{Broken, Event, Expected, Parser, Reader};
+use super::token::Token;
+use super::{Broken, Event, Expected, Join, Parser, Reader};
 
 /// Reads a stream in pieces of one size.
 fn read(stream: &[u8], piece: usize) -> Result<Reader, Broken> {
@@ -19,7 +20,11 @@ fn read(stream: &[u8], piece: usize) -> Result<Reader, Broken> {
 /// Where the records of a sound stream begin.
 fn borders(stream: &[u8]) -> Vec<u64> {
     let (mut parser, mut borders) = (Parser::default(), vec![]);
-    let note = |event: Event<'_>| if let Event::Record(record, _) = event { borders.push(record.offset) };
+    let note = |event: Event<'_>| {
+        if let Event::Record(record, _) = event {
+            borders.push(record.offset)
+        }
+    };
     parser.push(stream, &mut { note }).unwrap();
     borders
 }
@@ -145,6 +150,28 @@ fn a_place_to_go_on_is_in_front_of_a_block() {
     let resumable = reader.seen().resumable.clone().unwrap();
     assert_eq!((resumable.block.object, resumable.block.offset), blocks()[1]);
     assert!(borders(&stream).contains(&resumable.border));
+}
+
+#[test]
+fn halves_that_are_put_together_are_the_stream_that_was_never_cut() {
+    for make in [Make::default(), Make { big: true, ..Make::default() }] {
+        let whole = make.stream();
+        let mut first = Reader::default();
+        first.push(&whole[..whole.len() - 700]).unwrap();
+        let token = Token::of(first.seen()).unwrap();
+        assert_eq!((token.object, token.offset), blocks()[1]);
+        let (begin, place) = (first.seen().begin.as_ref().unwrap(), first.seen().resumable.as_ref().unwrap());
+        for piece in [1, 50, 1000] {
+            let mut joined = whole[..place.border as usize].to_vec();
+            let mut join = Join::after(begin, first.parser().order(), place);
+            make.rest().chunks(piece).for_each(|bytes| join.push(bytes, &mut joined).unwrap());
+            join.finish().unwrap();
+            assert!(joined == whole);
+        }
+        let mut join = Join::after(begin, first.parser().order(), place);
+        let anew = join.push(&whole, &mut vec![]).unwrap_err();
+        assert!(matches!(&anew, Broken::Other { what, .. } if what.contains("begins anew")), "{anew}");
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use reseed_core::host::Command;
 
 use super::{Result, Zfs, ZfsError};
-use crate::name;
 use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot};
+
+/// Prints what is mounted.
+pub(crate) const MOUNTS: &str = "cat /proc/self/mounts 2>/dev/null || mount -p";
+/// What `zfs` is asked for snapshots with.
+const SNAPSHOTS: &[&str] =
+    &["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
 
 /// Rights of a user, as far as `zfs allow` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +41,7 @@ impl Zfs {
 
     /// What is mounted on the host.
     pub(crate) async fn mounts(&self) -> Result<Mounts> {
-        let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
-        self.host.run(script).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
+        self.host.run(Command::script(MOUNTS)).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
     }
 
     /// A dataset and all under it, volumes too; empty where it is not there.
@@ -49,9 +53,25 @@ impl Zfs {
 
     /// Snapshots and bookmarks of one dataset, the oldest first; empty where it is not there.
     pub(crate) async fn snapshots(&self, dataset: &str) -> Result<Vec<Snapshot>> {
-        let flags = ["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
-        let text = self.run(&flags, &[dataset]).await;
+        let text = self.run(SNAPSHOTS, &[dataset]).await;
         absent(text).map(|text| parse::snapshots(&text.unwrap_or_default(), dataset))
+    }
+
+    /// As [`snapshots`](Self::snapshots), of several datasets.
+    pub(crate) async fn snapshots_of(&self, datasets: &[&str]) -> Result<Vec<Vec<Snapshot>>> {
+        if datasets.is_empty() {
+            return Ok(vec![]);
+        }
+        let text = self.run(SNAPSHOTS, datasets).await;
+        if let Some(text) = absent(text)? {
+            return Ok(datasets.iter().map(|dataset| parse::snapshots(&text, dataset)).collect());
+        }
+        // One that is not there hides nothing of the others when each is asked about by itself.
+        let mut all = Vec::with_capacity(datasets.len());
+        for dataset in datasets {
+            all.push(if datasets.len() > 1 { self.snapshots(dataset).await? } else { vec![] });
+        }
+        Ok(all)
     }
 
     /// The identity of a dataset or snapshot; `None` where it is not there. A dataset keeps it
@@ -81,16 +101,18 @@ impl Zfs {
         Ok(told.filter_map(|(name, mut all)| Some((name, all.remove(property)?.value))).collect())
     }
 
-    /// Snapshots in the pool of `dataset` that clones depend on.
-    pub(crate) async fn origins(&self, dataset: &str) -> Result<Vec<String>> {
-        let all = self.filesystems(name::pool(dataset)).await?;
-        Ok(all.into_iter().filter_map(|filesystem| filesystem.origin).collect())
+    /// Whether what needs root runs as root here; asked once.
+    pub(crate) async fn is_root(&self) -> Result<bool> {
+        let ask = || async {
+            let id = self.host.run(Command::new("id").arg("-u").as_root()).await.map_err(ZfsError::Host)?;
+            Ok(id.trim() == "0")
+        };
+        self.root.get_or_try_init(ask).await.copied()
     }
 
-    /// Whether what needs root runs as root here.
-    pub(crate) async fn is_root(&self) -> Result<bool> {
-        let id = self.host.run(Command::new("id").arg("-u").as_root()).await.map_err(ZfsError::Host)?;
-        Ok(id.trim() == "0")
+    /// Asks ahead what is asked once. What goes wrong is told when it is needed.
+    pub(crate) async fn scout(&self) {
+        let _ = tokio::join!(self.features(), self.is_root());
     }
 
     /// Whether what is run here has these rights on a dataset.
