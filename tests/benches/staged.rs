@@ -1,6 +1,7 @@
 //! What a put into a bucket and a get from it cost, as ratios within one run: against a shell line and a bare upload
 //! of the same bytes, and against the receiver alone. `RESEED_BENCH_MB` (by default 2000) sets the size of the full
 //! stream and `RESEED_BENCH_ROUNDS` (by default 3) how often each is measured.
+#![expect(clippy::disallowed_methods, reason = "what is measured here is started as its user starts it")]
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -234,7 +235,6 @@ fn shell(line: &str, environment: &[(&str, String)]) -> Fallible<Cost> {
     cost(&mut command).map(|cost| Cost { memory_kib: 0, ..cost })
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is measured here is started as its user starts it")]
 fn cost(command: &mut Command) -> Fallible<Cost> {
     let (begun, before) = (Instant::now(), cpu_of_children()?);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
