@@ -82,9 +82,7 @@ fn pair(settings: &[&str]) -> Option<Pair> {
 /// Runs the file with this act in front of a stage.
 async fn run_with(text: &str, before: &str, act: impl FnMut() -> bool + Send + 'static) -> Ran {
     let name = format!("{:?}", std::thread::current().id());
-    let mut acts = ACTS.lock().unwrap_or_else(PoisonError::into_inner);
-    acts.get_or_insert_default().insert(name.clone(), Box::new(act));
-    drop(acts);
+    ACTS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(name.clone(), Box::new(act));
     let stage = format!("[[stage]]\nuse = \"{before}\"");
     assert!(text.contains(&stage), "{text}");
     run(&text.replace(&stage, &format!("[[stage]]\nuse = \"meanwhile\"\nact = '{name}'\n{stage}"))).await
