@@ -27,7 +27,7 @@ fn what_the_host_asks_for_runs_as_it_was_asked_for() {
 #[test]
 fn what_looks_after_a_dropped_job_is_the_hosts_own() {
     let gone = crate::host::remote::gone(reseed_core::host::OnDrop::End, 20).argv("", None);
-    assert!(decide(&[], &asked_for(&[gone.clone()])).is_ok());
+    assert!(decide(&[], &asked_for(std::slice::from_ref(&gone))).is_ok());
     let mut more = gone;
     more.push("x".to_owned());
     assert!(decide(&[], &asked_for(&[more])).is_err());
