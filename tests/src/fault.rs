@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
-use reseed_core::stage::{CheckCx, Claim, Holdings, Stage, StageCx};
+use reseed_core::stage::{Branch, CheckCx, Claim, Holdings, Stage, StageCx};
 use reseed_core::stream::{BoxStream, ByteStream, Deferred};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use tokio_util::sync::CancellationToken;
@@ -138,6 +139,22 @@ impl Stage for Faulty {
 
     fn host(&self) -> Option<Arc<dyn Host>> {
         self.inner.host()
+    }
+
+    fn carries(&self) -> bool {
+        self.inner.carries()
+    }
+
+    fn branches(&self) -> &[Branch] {
+        self.inner.branches()
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.inner.scout(cx).await;
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.inner.grants(cx).await
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {

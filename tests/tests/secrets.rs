@@ -1,5 +1,5 @@
 //! A secret that can be recognised goes through a whole run and is seen nowhere: in no argument vector of any
-//! process, in no line of output.
+//! process, in no line of output and of its journal.
 
 #[allow(dead_code, reason = "each test program uses its part")]
 mod basebackup;
@@ -48,7 +48,9 @@ async fn runs_without_a_trace(file: &str, environment: &[(&str, &str)], secret: 
         let (secret, end) = (secret.to_owned(), Arc::clone(&end));
         move || look(&secret, witness, &end)
     });
+    let state = tempfile::tempdir().unwrap();
     let mut run = Tool::new(reseed_tests::binary()).args(["run", file, "--json", "-v"]).env("RUST_LOG", "trace");
+    run = run.env("RESEED_STATE_DIR", state.path().to_string_lossy());
     for (name, value) in environment {
         run = run.env(name, *value);
     }
@@ -60,7 +62,10 @@ async fn runs_without_a_trace(file: &str, environment: &[(&str, &str)], secret: 
     assert!(seen.looked, "no process of the run was seen");
     assert_eq!(seen.leaks, Vec::<String>::new());
     assert!(out.contains("run.finished") && !talk.is_empty());
-    for text in [out, talk] {
+    let journals: Vec<_> = std::fs::read_dir(state.path().join("runs")).unwrap().flatten().collect();
+    let [journal] = journals.as_slice() else { panic!("one run has one journal: {journals:?}") };
+    let journal = std::fs::read_to_string(journal.path()).unwrap();
+    for text in [out, talk, journal.into()] {
         assert_eq!(text.lines().find(|line| line.contains(secret)), None);
     }
 }

@@ -117,6 +117,13 @@ impl ResourceConfig for ClusterConfig {
             });
             return None;
         }
+        if let Some(text) = self.conninfo.as_ref().filter(|text| crate::session::tells_a_password(text)) {
+            let problem = Problem::at(text.span(), "a password in the file would be in every journal of its runs");
+            cx.problem(
+                problem.private().hint("take it out and add `password = { file = \"/path\" }`, or use ~/.pgpass"),
+            );
+            return None;
+        }
         let service = self.service.unwrap_or_default().build(cx)?;
         Some(Cluster {
             name: name.to_owned(),

@@ -164,6 +164,12 @@ pub(crate) fn understood(text: &str) -> Result<()> {
     endpoint::understood(text).map(drop)
 }
 
+/// Whether a connection string has a password in it.
+pub(crate) fn tells_a_password(text: &str) -> bool {
+    let secret = |given: Conninfo| given.get("password").or(given.get("sslpassword")).is_some();
+    Conninfo::parse(text).is_ok_and(secret)
+}
+
 /// A cluster's connection string for the WAL receiver of its standby: without a password, and with
 /// the user that reseed itself connected as.
 ///
@@ -189,4 +195,19 @@ pub(crate) fn identifier(name: &str) -> String {
 /// When there is no `conninfo`.
 pub(crate) fn password(cluster: &Cluster) -> Result<Option<String>> {
     Ok(Endpoint::of(cluster)?.password())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells_a_password;
+
+    #[test]
+    fn a_password_is_seen_in_either_form() {
+        for with in ["host=a password='x y'", "postgresql://u:x@a/db", "postgres://a/db?sslpassword=x"] {
+            assert!(tells_a_password(with), "{with}");
+        }
+        for without in ["host=a user=password", "postgresql://password@a/db", "host=a password=''", "host"] {
+            assert!(!tells_a_password(without), "{without}");
+        }
+    }
 }

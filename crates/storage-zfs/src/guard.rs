@@ -57,13 +57,21 @@ impl Datasets {
         if script(argv, MOUNTS).is_some_and(<[_]>::is_empty) {
             return Verdict::Allowed;
         }
+        let about_all =
+            |names: &[&str]| names.iter().map(|name| about(name)).find(is_refused).unwrap_or(Verdict::Allowed);
         match argv {
             ["zfs"] => Verdict::Allowed,
             ["zfs", "list", "-H", "-o", FILESYSTEM, "-t", "filesystem,volume", "-r", name] => about(name),
             ["zfs", "list", "-H", "-o", "name", name] | ["zfs", "allow", name] => about(name),
             ["zfs", "get", "-Hp", "-o", "value", "guid", name] => about(name),
-            ["zfs", "get", "-Hp", "-d", "1", "-o", PROPERTY, which, name]
-            | ["zfs", "get", "-Hp", "-o", PROPERTY, which, name] => match are_properties(which) {
+            // The snapshots of all datasets are asked for at once.
+            ["zfs", "get", "-Hp", "-d", "1", "-o", PROPERTY, which, names @ ..] if !names.is_empty() => {
+                match are_properties(which) {
+                    true => about_all(names),
+                    false => Verdict::Refused("these are no names of properties".to_owned()),
+                }
+            }
+            ["zfs", "get", "-Hp", "-o", PROPERTY, which, name] => match are_properties(which) {
                 true => about(name),
                 false => Verdict::Refused("these are no names of properties".to_owned()),
             },
@@ -236,6 +244,7 @@ impl SendRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zfs::SNAPSHOTS;
 
     const RUN: &str = "20261125t171234-0a1b2c";
 
@@ -276,6 +285,7 @@ mod tests {
             "zfs get -Hp -o value guid data/pgsql@reseed-RUN",
             "zfs get -Hp -o name,property,value,source written@x data/pgsql",
             "zfs get -Hp -d 1 -o name,property,value,source guid,userrefs,reseed:target data/pgsql",
+            "zfs get -Hp -d 1 -o name,property,value,source guid,userrefs,reseed:target data/pgsql data/all/wal",
             "zfs list -H -o name,origin,mountpoint,canmount,mounted -t filesystem,volume -r data",
         ] {
             assert_eq!(allowed(line), [true, true], "{line}");
@@ -325,6 +335,9 @@ mod tests {
             "zfs get all data/pgsql",
             "zfs get -Hp -o value guid data/other",
             "zfs get -Hp -o name,property,value,source -r data/pgsql",
+            "zfs get -Hp -d 1 -o name,property,value,source guid",
+            "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql data/other",
+            "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql -r",
             "zfs list",
             "zpool destroy data",
             "zfs snapshot data/pgsql@reseed-RUN",
@@ -356,7 +369,12 @@ mod tests {
         let command = crate::zfs::Zfs::command(&["get", "-Hp", "-o", "value", "guid"], &[&name]).unwrap();
         let argv = command.argv("op", None);
         let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-        assert_eq!(Datasets::new(vec!["data/pgsql".to_owned()]).unwrap().questions(&argv), Verdict::Allowed);
+        let datasets = Datasets::new(vec!["data/pgsql".to_owned(), "data/wal".to_owned()]).unwrap();
+        assert_eq!(datasets.questions(&argv), Verdict::Allowed);
+        let command = crate::zfs::Zfs::command(SNAPSHOTS, &["data/pgsql", "data/wal"]).unwrap();
+        let argv = command.argv("op", None);
+        let argv: Vec<_> = argv.iter().map(String::as_str).collect();
+        assert_eq!(datasets.questions(&argv), Verdict::Allowed);
         assert_eq!(run_of(&name::snapshot(&reseed_core::run_id())).map(str::len), Some(RUN.len()));
         assert_eq!(tagged(&crate::prune::tag("standby:tank/x"), || Verdict::Allowed), Verdict::Allowed);
     }

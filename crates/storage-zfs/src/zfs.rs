@@ -12,6 +12,8 @@ use reseed_storage::busy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::OnceCell;
 
+#[cfg(test)]
+pub(crate) use ask::SNAPSHOTS;
 pub(crate) use ask::{Allowed, MOUNTS};
 pub(crate) use error::ZfsError;
 

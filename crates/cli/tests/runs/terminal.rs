@@ -46,8 +46,9 @@ fn in_terminal(acts: &[&str]) -> (Child, Traces) {
     let line = format!("trap : HUP INT; {run}; echo $? > '{}'", traces.path("code"));
     // Whoever runs the tests may ignore signals, as `nohup` does; a terminal's shell does not.
     let mut script = Command::new("env");
-    script.args(["--default-signal=HUP,INT", "script", "-q", "-f", "-c", &line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
-    script.env("RESEED_TEST_UNDONE", traces.path("undone"));
+    script.args(["--default-signal=HUP,INT", "script", "-q", "-f", "-c", &line, "/dev/null"]);
+    script.env("SHELL", "/bin/sh").env("TERM", "xterm");
+    script.env("RESEED_TEST_UNDONE", traces.path("undone")).env("RESEED_STATE_DIR", traces.path("state"));
     (script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap(), traces)
 }
 
@@ -100,11 +101,13 @@ pub(crate) fn deaf() {
 
 #[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
 pub(crate) fn nohup() {
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
     std::fs::write(&file, "name = \"test\"\n[[stage]]\nuse = \"test-act\"\nact = \"wait\"\n").unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"trap '' HUP; exec "$0" as-reseed run "$1""#]).arg(std::env::current_exe().unwrap());
-    let mut child = shell.arg(file.path()).stderr(Stdio::piped()).spawn().unwrap();
+    shell.arg(&file).env("RESEED_STATE_DIR", directory.path().join("state"));
+    let mut child = shell.stderr(Stdio::piped()).spawn().unwrap();
     let mut err = BufReader::new(child.stderr.take().unwrap());
     await_line(&mut err, "waiting now");
     send(&child, Signal::HUP);

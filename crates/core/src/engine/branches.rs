@@ -132,6 +132,8 @@ impl Forked {
 
     /// Takes back what the branch did, and what was done for it in front of it.
     pub(super) async fn give_up(&self, outer: &Arc<Run>, error: Error) -> Outcome {
+        // One that was dropped in the midst of its stages has not ended them.
+        self.run.watchers.end().await;
         let own = take_back(&self.run, &self.run.undo, None).await;
         let outcome = own.max(take_back(&self.run, &outer.undo, Some(self.name())).await);
         let left = self.run.undo.armed().into_iter().chain(outer.undo.armed_for(Some(self.name())));

@@ -30,6 +30,9 @@ struct Inner {
     broken: bool,
 }
 
+/// No link is followed, and nobody waits for the other end of a pipe that bears the name of a journal.
+pub(super) const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+
 impl FileJournal {
     /// Begins a journal under a name that nothing has. It has its first entry and is locked from the
     /// moment when it can be seen.
@@ -47,7 +50,7 @@ impl FileJournal {
 
     /// Opens a file for going on behind `end`; `None` while its run is alive.
     pub(super) fn lock(path: &Path) -> Result<Option<File>> {
-        let file = OpenOptions::new().read(true).append(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path);
+        let file = OpenOptions::new().read(true).append(true).custom_flags(FLAGS.bits() as i32).open(path);
         let file = file.map_err(|error| wrong(path, error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
@@ -58,7 +61,9 @@ impl FileJournal {
 
     /// Goes on with a locked file: behind its last whole line.
     pub(super) fn go_on(file: File, path: &Path, end: u64, sum: Sum) -> Result<Self> {
-        file.set_len(end).and_then(|()| file.sync_all()).map_err(|error| wrong(path, error))?;
+        // Every journal is opened before every run: one that is whole is left as it is.
+        let cut = |length: u64| if length == end { Ok(()) } else { file.set_len(end).and_then(|()| file.sync_all()) };
+        file.metadata().and_then(|is| cut(is.len())).map_err(|error| wrong(path, error))?;
         Ok(Self { path: path.to_owned(), inner: Mutex::new(Inner { file, end, sum, broken: false }) })
     }
 

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
-
-use super::file::wrong;
+use super::file::{FLAGS, wrong};
 use super::{Begin, Entry, FileJournal, Journal, Journals, Owner, Story, VERSION};
 use crate::{Error, Result};
 
@@ -213,7 +211,7 @@ impl Journals for Written {
 
 /// What is told of a journal whether or not its run is alive; `None` where it has gone meanwhile.
 fn look(path: PathBuf) -> Result<Option<Found>, (PathBuf, Error)> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path);
+    let file = OpenOptions::new().read(true).custom_flags(FLAGS.bits() as i32).open(&path);
     let mut file = match file {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err((path.clone(), wrong(&path, error))),
@@ -236,6 +234,9 @@ fn open(path: &Path) -> Result<Option<DeadRun>> {
 
 fn bytes(file: &mut File, path: &Path) -> Result<Vec<u8>> {
     let attributes = file.metadata().map_err(|error| wrong(path, error))?;
+    if !attributes.is_file() {
+        return Err(wrong(path, std::io::Error::other("it is no file")));
+    }
     must_be_own(path, &attributes)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| wrong(path, error))?;

@@ -62,7 +62,7 @@ struct ExecConfig {
     /// For a filter: the name of the encoding that it takes off, for example `gpg`.
     #[serde(default)]
     decodes: Option<Located<String>>,
-    /// For a source: the format of what it writes, for example `zfs`. By default that of the snapshot.
+    /// For a source: the format of what it writes, as its receivers call it. By default that of the snapshot.
     #[serde(default)]
     format: Option<Located<String>>,
     /// For a source or a sink: the command that takes back what it left, run where and as the command

@@ -10,7 +10,7 @@ use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, 
 /// Prints what is mounted.
 pub(crate) const MOUNTS: &str = "cat /proc/self/mounts 2>/dev/null || mount -p";
 /// What `zfs` is asked for snapshots with.
-const SNAPSHOTS: &[&str] =
+pub(crate) const SNAPSHOTS: &[&str] =
     &["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
 
 /// Rights of a user, as far as `zfs allow` tells.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Configure;
 use crate::cluster::Cluster;
-use crate::session::Conninfo;
+use crate::session::{Conninfo, tells_a_password};
 use crate::target::conf::{Value, is_name};
 use crate::target::places::Wishes;
 
@@ -181,6 +181,10 @@ fn of_setting(name: &str, value: &Located<Value>) -> Option<Problem> {
 
 /// What is wrong with a connection string for libpq, which may have more keywords than reseed knows.
 fn of_conninfo(text: &Located<String>) -> Option<Problem> {
+    if tells_a_password(text) {
+        let problem = Problem::at(text.span(), "a password in the file would be in every journal of its runs");
+        return Some(problem.private().hint("take it out and put it into ~/.pgpass of the server's user"));
+    }
     let error = Conninfo::parse(text).err()?;
     Some(Problem::at(text.span(), error.chain()).hint(error.hint_text().unwrap_or_default()))
 }
