@@ -14,6 +14,7 @@ mod clone;
 mod fresh;
 mod name;
 mod parse;
+mod partial;
 mod place;
 mod prune;
 mod receive;

@@ -1,5 +1,6 @@
 //! How each act of this crate is taken back. Each of these is content with finding nothing to do.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,6 +15,38 @@ use crate::zfs::Zfs;
 /// Destroying and promoting may have to wait for the pool.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// What an undo left on purpose, because the next run goes on with it; and whether it may.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    allowed: bool,
+    #[serde(skip)]
+    told: OnceLock<String>,
+}
+
+impl Kept {
+    /// Nothing is kept unless this says that it may be.
+    pub(crate) fn where_it_may_be(allowed: bool) -> Self {
+        Self { allowed, told: OnceLock::new() }
+    }
+
+    /// Whether anything of a cut-off receive is in a dataset or below it, and may stay.
+    async fn stays(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+        if !self.allowed || !zfs.keeps_partial(dataset).await? {
+            return Ok(false);
+        }
+        let arrived = zfs.token(dataset).await?.map(|token| format!(" ({} bytes)", token.bytes));
+        let arrived = arrived.unwrap_or_default();
+        let host = zfs.host().name();
+        let _ = self.told.set(format!("keep what arrived in {dataset} on {host}{arrived}: the next run goes on there"));
+        Ok(true)
+    }
+
+    /// What was left, or else what is undone.
+    fn or(&self, undone: String) -> String {
+        self.told.get().cloned().unwrap_or(undone)
+    }
+}
+
 /// Destroys a snapshot that this run made, with `tree` also those of the same name below, whether
 /// or not the topmost is still there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +59,48 @@ pub(crate) struct DestroySnapshot {
     pub(crate) short: String,
     /// Whether those of datasets below were made too.
     pub(crate) tree: bool,
+    /// Where each dataset is received, if what arrives before a cut is kept there.
+    #[serde(default)]
+    pub(crate) receiver: Option<Receiver>,
+    /// What was kept.
+    #[serde(default)]
+    pub(crate) kept: Kept,
+}
+
+/// Where snapshots are received.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Receiver {
+    /// The machine.
+    pub(crate) zfs: Zfs,
+    /// Dataset of the source, dataset of the target.
+    pub(crate) datasets: Vec<(String, String)>,
+    /// The tag of holds for this target.
+    pub(crate) tag: String,
+}
+
+impl DestroySnapshot {
+    /// Why this snapshot is still needed, if it is: the receiver keeps a part of it, or can't be asked.
+    async fn needed(&self, dataset: &str) -> Option<&'static str> {
+        let receiver = self.receiver.as_ref()?;
+        let (_, target) = receiver.datasets.iter().find(|(source, _)| source == dataset)?;
+        let of_this = |name: &str| name == format!("{dataset}@{}", self.short);
+        match receiver.zfs.token(target).await {
+            Ok(token) => {
+                token.filter(|token| of_this(&token.to_name)).map(|_| "the next run goes on with what arrived")
+            }
+            Err(_) => Some("the target can't be asked whether a part of it arrived"),
+        }
+    }
+
+    /// Holds the snapshot, as far as this user can.
+    async fn keep(&self, dataset: &str, why: &str) {
+        let name = format!("{dataset}@{}", self.short);
+        if let Some(receiver) = &self.receiver {
+            let _ = self.zfs.hold(&name, &receiver.tag).await;
+        }
+        let host = self.zfs.host().name();
+        let _ = self.kept.told.set(format!("keep {name} on {host}: {why}"));
+    }
 }
 
 register_undo!("zfs-destroy-snapshot", DestroySnapshot);
@@ -34,7 +109,7 @@ register_undo!("zfs-destroy-snapshot", DestroySnapshot);
 impl Undo for DestroySnapshot {
     fn describe(&self) -> String {
         let all = if self.tree { " and those below" } else { "" };
-        format!("destroy the snapshot {}@{}{all} on {}", self.dataset, self.short, self.zfs.host().name())
+        self.kept.or(format!("destroy the snapshot {}@{}{all} on {}", self.dataset, self.short, self.zfs.host().name()))
     }
 
     fn by_hand(&self) -> String {
@@ -57,7 +132,11 @@ impl Undo for DestroySnapshot {
             false => vec![self.dataset.clone()],
         };
         for dataset in datasets {
-            self.zfs.destroy(&format!("{dataset}@{}", self.short), false).await?;
+            let name = format!("{dataset}@{}", self.short);
+            match self.needed(&dataset).await {
+                Some(why) if self.zfs.exists(&name).await? => self.keep(&dataset, why).await,
+                _ => self.zfs.destroy(&name, false).await?,
+            }
         }
         Ok(())
     }
@@ -75,12 +154,21 @@ pub(crate) struct DestroyDataset {
     pub(crate) spare: Option<String>,
     /// A dataset that stepped aside and gave its snapshots away: it gets them back first.
     pub(crate) promote: Option<String>,
+    /// Whether what arrived before a cut stays in it.
+    #[serde(default)]
+    pub(crate) kept: Kept,
 }
 
 impl DestroyDataset {
     /// Of a dataset whose name was free.
     pub(crate) fn new(zfs: &Zfs, name: &str) -> Self {
-        Self { zfs: zfs.clone(), name: name.to_owned(), spare: None, promote: None }
+        Self { zfs: zfs.clone(), name: name.to_owned(), spare: None, promote: None, kept: Kept::default() }
+    }
+
+    /// The same, but what arrived before a cut stays, if it can be gone on with.
+    pub(crate) fn unless_kept(mut self, resumable: bool) -> Self {
+        self.kept = Kept::where_it_may_be(resumable);
+        self
     }
 
     async fn give_back(&self, aside: &str) -> Result<()> {
@@ -99,7 +187,7 @@ register_undo!("zfs-destroy-dataset", DestroyDataset);
 #[async_trait]
 impl Undo for DestroyDataset {
     fn describe(&self) -> String {
-        format!("destroy the dataset {} on {}", self.name, self.zfs.host().name())
+        self.kept.or(format!("destroy the dataset {} on {}", self.name, self.zfs.host().name()))
     }
 
     fn by_hand(&self) -> String {
@@ -116,6 +204,9 @@ impl Undo for DestroyDataset {
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.name)).await?;
         if self.spare.is_some() && self.zfs.guid(&self.name).await? == self.spare {
+            return Ok(());
+        }
+        if self.kept.stays(&self.zfs, &self.name).await? {
             return Ok(());
         }
         if let Some(aside) = &self.promote {
@@ -174,6 +265,9 @@ pub(crate) struct RollBack {
     pub(crate) base_name: String,
     /// Identity of the snapshot that was received.
     pub(crate) received: String,
+    /// Whether what arrived before a cut stays in it.
+    #[serde(default)]
+    pub(crate) kept: Kept,
 }
 
 register_undo!("zfs-roll-back", RollBack);
@@ -181,7 +275,7 @@ register_undo!("zfs-roll-back", RollBack);
 #[async_trait]
 impl Undo for RollBack {
     fn describe(&self) -> String {
-        format!("take {} on {} back to @{}", self.dataset, self.zfs.host().name(), self.base_name)
+        self.kept.or(format!("take {} on {} back to @{}", self.dataset, self.zfs.host().name(), self.base_name))
     }
 
     fn by_hand(&self) -> String {
@@ -196,6 +290,9 @@ impl Undo for RollBack {
     /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet.
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.dataset)).await?;
+        if self.newer().await?.1.is_empty() && self.kept.stays(&self.zfs, &self.dataset).await? {
+            return Ok(());
+        }
         let begun = Instant::now();
         loop {
             let base = self.judge().await?;

@@ -6,7 +6,7 @@ use reseed_core::{Error, Result};
 use reseed_storage::directory::is_free;
 use reseed_storage::plan::no_room;
 
-use super::Receiver;
+use super::{Receiver, kept};
 use crate::aside;
 use crate::check;
 use crate::mapping::Goal;
@@ -30,7 +30,7 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
         let outgoing = cx.board().get::<SendPlan>();
         let outgoing = outgoing.as_ref().and_then(|plan| plan.of(&part.dataset));
         if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
-            && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
+            && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
         {
             unmodified(zfs, dataset, &base).await?;
         }
@@ -89,7 +89,7 @@ async fn has_parent(zfs: &Zfs, dataset: &str) -> Result<()> {
 /// Gives the base.
 pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<Option<Snapshot>> {
     let Some(base) = base else {
-        if !zfs.exists(dataset).await? {
+        if !zfs.exists(dataset).await? || only_partial(zfs, dataset).await? {
             return Ok(None);
         }
         return Err(nothing_common(zfs, dataset).await?);
@@ -105,6 +105,11 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         return Err(error.hint(format!("if the newer ones can go: `zfs rollback -r {name}`")));
     }
     Ok(Some(snapshots[at].clone()))
+}
+
+/// Whether a dataset is nothing but what is kept of a cut-off receive.
+async fn only_partial(zfs: &Zfs, dataset: &str) -> Result<bool> {
+    Ok(zfs.snapshots(dataset).await?.is_empty() && zfs.token(dataset).await?.is_some())
 }
 
 /// Refuses where a pristine copy was written to, where this `zfs` can tell. (Receiving tells it too.)

@@ -6,7 +6,7 @@ use reseed_core::host::Command;
 
 use super::{Result, Zfs, ZfsError};
 use crate::name;
-use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot};
+use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot, Token};
 
 /// Rights of a user, as far as `zfs allow` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +54,58 @@ impl Zfs {
         absent(text).map(|text| parse::snapshots(&text.unwrap_or_default(), dataset))
     }
 
+    /// Snapshots of every pool that say for which target reseed made them, with that target.
+    pub(crate) async fn made_for_targets(&self) -> Result<Vec<(String, String)>> {
+        let flags =
+            ["get", "-Hp", "-t", "snapshot", "-s", "local", "-o", "name,property,value,source", "reseed:target"];
+        let told = parse::properties(&self.run(&flags, &[]).await?);
+        Ok(told.into_iter().filter_map(|(name, mut all)| Some((name, all.remove("reseed:target")?.value))).collect())
+    }
+
+    /// Every bookmark of every pool; none where this `zfs` has none.
+    pub(crate) async fn bookmarks(&self) -> Result<Vec<String>> {
+        if !self.features().await?.bookmarks {
+            return Ok(vec![]);
+        }
+        let told = self.run(&["list", "-H", "-o", "name", "-t", "bookmark"], &[]).await?;
+        Ok(told.lines().map(str::to_owned).collect())
+    }
+
     /// The identity of a dataset or snapshot; `None` where it is not there. A dataset keeps it
     /// when it is renamed.
     pub(crate) async fn guid(&self, name: &str) -> Result<Option<String>> {
         let text = absent(self.run(&["get", "-Hp", "-o", "value", "guid"], &[name]).await)?;
         Ok(text.and_then(|text| text.trim().parse::<u64>().ok()).map(|guid| format!("{guid:016x}")))
+    }
+
+    /// What of a cut-off receive into this dataset is kept and can be resumed; `None` where nothing is.
+    pub(crate) async fn token(&self, dataset: &str) -> Result<Option<Token>> {
+        let flags = ["get", "-Hp", "-o", "value", "receive_resume_token"];
+        let text = match absent(self.run(&flags, &[dataset]).await) {
+            // An old `zfs` has no such property.
+            Err(error) if error.said() == Some(Said::Unsupported) => return Ok(None),
+            text => text?.unwrap_or_default(),
+        };
+        self.read_token(text.trim()).await
+    }
+
+    /// Whether anything of a cut-off receive is kept in this dataset or below it.
+    pub(crate) async fn keeps_partial(&self, root: &str) -> Result<bool> {
+        let flags = ["get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "value", "receive_resume_token"];
+        match absent(self.run(&flags, &[root]).await) {
+            Err(error) if error.said() == Some(Said::Unsupported) => Ok(false),
+            text => Ok(text?.unwrap_or_default().lines().any(Token::is_one)),
+        }
+    }
+
+    async fn read_token(&self, text: &str) -> Result<Option<Token>> {
+        if !Token::is_one(text) {
+            return Ok(None);
+        }
+        // It fails where the snapshot is not here, and tells what is in the token all the same.
+        let command = Self::command(&["send", "-nvP", "-t", text], &[])?;
+        let output = self.host.output(command).await.map_err(ZfsError::Host)?;
+        Ok(Token::read(text, &format!("{}\n{}", output.text(), output.exit.stderr())))
     }
 
     /// Whether a dataset or snapshot is there.
