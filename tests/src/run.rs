@@ -30,6 +30,7 @@ pub struct Trial {
     name: String,
     cancel: CancellationToken,
     listener: Option<Listener>,
+    patience: Duration,
 }
 
 struct Keeper {
@@ -79,7 +80,7 @@ impl Trial {
     pub fn of(text: &str) -> Self {
         let pipeline = load(text).pipeline;
         let (stages, name) = (pipeline.stages().to_vec(), pipeline.name().to_owned());
-        Self { stages, name, cancel: CancellationToken::new(), listener: None }
+        Self { stages, name, cancel: CancellationToken::new(), listener: None, patience: PATIENCE }
     }
 
     /// Names of the stages.
@@ -102,6 +103,12 @@ impl Trial {
         self.cancel.clone()
     }
 
+    /// Lets it take longer before it counts as hanging.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Tells every event to someone else too.
     pub fn listen(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
@@ -120,7 +127,7 @@ impl Trial {
             mine.cancelled().await;
             its.cancel();
         });
-        let report = tokio::time::timeout(PATIENCE, engine.run()).await;
+        let report = tokio::time::timeout(self.patience, engine.run()).await;
         relay.abort();
         let events = std::mem::take(&mut *keeper.events.lock().unwrap());
         let Ok(report) = report else { panic!("the run does not end\n{events:#?}\n{}", processes()) };
