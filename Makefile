@@ -6,16 +6,17 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 # Pools, sshd and servers of other users are root's business. Only what is run needs it, not the build.
-sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_PG_DIR,RESEED_LAB_MODULES,XDG_CACHE_HOME)
+sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,RESEED_LAB_MODULES,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test test-openzfs lint docs bench pg-versions seaweedfs install
+.PHONY: help demo build test test-openzfs test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## a primary under load and a standby on the best storage that is here: seed it, reset it  (ARGS="--json")
+demo: ## a primary under load and a standby on the best storage that is here: seed it, reset it  (ARGS="--via s3")
 	@scripts/install build
+	@$(if $(findstring s3,$(ARGS)),scripts/install s3 && scripts/get-seaweedfs)
 	@cargo build --quiet --release --bin reseed
 	@if [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then \
 	  scripts/install lab && $(sudo) $(target)/release/reseed demo $(ARGS); \
@@ -42,11 +43,31 @@ test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (Debian 1
 	$(sudo) tests/lab/openzfs/lab setup
 	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)
 
+test-faults: ## kill -9 between every two writes of the journal and at 100 random moments; takes hours
+	@scripts/install build lab
+	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill -- --test-threads 1 --nocapture
+
+test-s3-ceph: ## the suite of stores on Ceph's S3 server, in a chroot of its own (root; not in `make test`)
+	@scripts/install build
+	cargo test --quiet -p reseed-transport-s3 --test behaviour --no-run
+	$(sudo) tests/lab/ceph-rgw cargo test -p reseed-transport-s3 --test behaviour -- --test-threads 1
+
 lint: ## formatting, clippy, documentation: all without a warning
 	@scripts/install build
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+alone: ## each crate by itself and without its default features
+	@scripts/install build
+	@for crate in $$(sed -n 's/^name = "\(reseed-[a-z0-9-]*\)"/\1/p' crates/*/Cargo.toml); do \
+	  echo "$$crate"; cargo clippy --quiet -p "$$crate" --all-targets --no-default-features -- -D warnings || exit 1; \
+	done
+
+deny: ## licences, sources and banned crates among the dependencies (deny.toml)
+	@scripts/install build
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check licenses bans sources
 
 docs: ## the reference and the schema, written anew from the code
 	@scripts/install build
@@ -56,11 +77,17 @@ docs: ## the reference and the schema, written anew from the code
 	$(target)/debug/reseed man --markdown > docs/reference/commands.md
 	$(target)/debug/reseed schema > docs/pipeline.schema.json
 
-bench: ## what reseed costs, as ratios within one run
+bench: seaweedfs ## what reseed costs, as ratios within one run
 	@scripts/install build lab
 	cargo build --quiet --release --bin reseed
 	cargo bench --quiet -p reseed-core --bench pipe
+	cargo bench --quiet -p reseed-storage-zfs --bench reader
 	$(as_root) cargo bench --quiet -p reseed-tests --bench reset
+	$(as_root) cargo bench --quiet -p reseed-tests --bench staged
+
+fuzz: ## every fuzz target under libFuzzer for SECONDS each  (SECONDS=300 ARGS="guard frames")
+	@scripts/install build
+	scripts/fuzz $(or $(SECONDS),60) $(ARGS)
 
 pg-versions: ## PostgreSQL servers of other major versions, for the tests, in a cache
 	@scripts/install versions

@@ -109,6 +109,8 @@ struct Run {
 fn reseed(file: &str) -> Fallible<Run> {
     let begun = Instant::now();
     let mut command = Command::new(binary()?);
+    let state = std::env::temp_dir().join("reseed-bench-state");
+    let command = command.env("RESEED_STATE_DIR", state);
     let child = command.args(["run", "--json", file]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let status = format!("/proc/{}/status", child.id());
     let watch = std::thread::spawn(move || {

@@ -28,8 +28,12 @@ pub enum Fault {
     PanicAfter,
     /// The run is cancelled in the midst of its work.
     CancelDuring(Duration),
+    /// It hangs when it has done everything, or after this time, which is its limit.
+    TimesOut(Duration),
     /// The stream that it gives breaks after this many bytes.
     StreamBreaks(u64),
+    /// The stream that it gives stands still after this many bytes.
+    StreamStalls(u64),
 }
 
 impl Fault {
@@ -113,8 +117,23 @@ impl Stage for Faulty {
         self.inner.flow(input)
     }
 
+    fn limit(&self) -> Option<Duration> {
+        match self.plan {
+            Plan::Fault(Fault::TimesOut(limit)) => Some(limit),
+            _ => self.inner.limit(),
+        }
+    }
+
+    fn approaches(&self) -> bool {
+        self.inner.approaches()
+    }
+
     fn claims(&self) -> Vec<Claim> {
         self.inner.claims()
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.inner.locks()
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {
@@ -133,12 +152,16 @@ impl Stage for Faulty {
         self.inner.holds(wanted, cx).await
     }
 
+    async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
+        self.inner.unfinished(datasets, cx).await
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let fault = match &self.plan {
             Plan::Fault(fault) => *fault,
             Plan::Act(act) => {
                 let act = act.lock().unwrap().take();
-                return self.inner.run(input, cx).await.map(|item| tampered(item, 1, act));
+                return self.inner.run(input, cx).await.map(|item| tampered(item, 1, Then::Acts(act)));
             }
         };
         match fault {
@@ -154,19 +177,35 @@ impl Stage for Faulty {
                 panic!("injected")
             }
             Fault::CancelDuring(while_) => self.cancelled_after(while_, input, cx).await,
-            Fault::StreamBreaks(after) => self.inner.run(input, cx).await.map(|item| tampered(item, after, None)),
+            Fault::TimesOut(_) => {
+                let _done = self.inner.run(input, cx).await?;
+                std::future::pending().await
+            }
+            Fault::StreamBreaks(after) => {
+                self.inner.run(input, cx).await.map(|item| tampered(item, after, Then::Breaks))
+            }
+            Fault::StreamStalls(after) => {
+                self.inner.run(input, cx).await.map(|item| tampered(item, after, Then::Stalls))
+            }
         }
     }
 }
 
-/// The item with its first stream changed: after so many bytes it breaks, or, where there is an act,
-/// does that and goes on. The stream is opened when it is first pulled.
-fn tampered(item: Item, after: u64, act: Option<Act>) -> Item {
+/// What happens to a stream.
+enum Then {
+    Breaks,
+    Stalls,
+    Acts(Option<Act>),
+}
+
+/// The item with its first stream changed: after so many bytes it breaks or stands still, or something is
+/// done and it goes on. The stream is opened when it is first pulled.
+fn tampered(item: Item, after: u64, then: Then) -> Item {
     let Item { payload: Payload::Streams(mut streams), facts } = item else { return item };
     if !streams.is_empty() {
         let stream = streams.remove(0);
         let (header, wrap) = (stream.header.clone(), stream.wrap.clone());
-        let body = Tampered { inner: Deferred::boxed(stream.open(None)), left: after, act };
+        let body = Tampered { inner: Deferred::boxed(stream.open(None)), left: after, then };
         streams.insert(0, StreamItem { wrap, ..StreamItem::here(header, Box::new(body)) });
     }
     Item { payload: Payload::Streams(streams), facts }
@@ -175,19 +214,23 @@ fn tampered(item: Item, after: u64, act: Option<Act>) -> Item {
 struct Tampered {
     inner: BoxStream,
     left: u64,
-    act: Option<Act>,
+    then: Then,
 }
 
 #[async_trait]
 impl ByteStream for Tampered {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(mut bytes) = self.inner.next().await? else { return Ok(None) };
-        if self.left == 0 {
-            return Err(injected());
-        }
-        if let Some(act) = self.act.take() {
-            act();
-            self.left = u64::MAX;
+        match &mut self.then {
+            Then::Acts(act) => {
+                if let Some(act) = act.take() {
+                    act();
+                }
+                return Ok(Some(bytes));
+            }
+            Then::Breaks if self.left == 0 => return Err(injected()),
+            Then::Stalls if self.left == 0 => std::future::pending().await,
+            Then::Breaks | Then::Stalls => {}
         }
         bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= bytes.len() as u64;

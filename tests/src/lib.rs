@@ -3,6 +3,7 @@
 
 #[cfg(feature = "openzfs")]
 mod bare;
+pub mod canned;
 pub mod fault;
 pub mod judge;
 pub mod run;

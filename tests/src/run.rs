@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reseed_core::config::{self, Loaded};
-use reseed_core::engine::{Engine, Options, Pipeline};
+use reseed_core::engine::{Approach, Engine, Options, Pipeline};
 use reseed_core::event::{Event, Observer};
 use reseed_core::report::{Outcome, RunReport};
 use reseed_core::stage::Stage;
@@ -28,6 +28,8 @@ pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 pub struct Trial {
     stages: Vec<Arc<dyn Stage>>,
     name: String,
+    stall: Option<Duration>,
+    approach: Option<Approach>,
     cancel: CancellationToken,
     listener: Option<Listener>,
     patience: Duration,
@@ -80,7 +82,9 @@ impl Trial {
     pub fn of(text: &str) -> Self {
         let pipeline = load(text).pipeline;
         let (stages, name) = (pipeline.stages().to_vec(), pipeline.name().to_owned());
-        Self { stages, name, cancel: CancellationToken::new(), listener: None, patience: PATIENCE }
+        let (stall, approach) = (pipeline.stall_limit(), pipeline.approach_of());
+        let cancel = CancellationToken::new();
+        Self { stages, name, stall, approach, cancel, listener: None, patience: PATIENCE }
     }
 
     /// Names of the stages.
@@ -120,7 +124,7 @@ impl Trial {
         let keeper = Arc::new(Keeper { events: Mutex::default(), listener: self.listener });
         let mut options = Options::default();
         options.grace = Duration::from_secs(5);
-        let engine = Engine::new(Pipeline::new(self.name, self.stages));
+        let engine = Engine::new(Pipeline::new(self.name, self.stages).stall(self.stall).approach(self.approach));
         let engine = engine.options(options).observe(Arc::clone(&keeper) as Arc<dyn Observer>);
         let (mine, its) = (self.cancel, engine.cancel_token());
         let relay = tokio::spawn(async move {

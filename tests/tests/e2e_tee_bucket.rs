@@ -93,7 +93,7 @@ async fn a_bucket_that_dies_in_mid_stream_leaves_the_standby_alone() {
             Aim { pool: &offsite.scene.b, standby: &offsite.scene.standby, switch: Switch::Clone, follows: false };
         let get = run(&offsite.scene.get_pipeline(&offsite.repository.table, aim)).await;
         assert_eq!(get.report.exit_code(), 3, "{}", get.story());
-        assert!(get.report.error.is_some_and(|error| error.contains("nothing that could be restored")));
+        assert!(get.report.error.is_some_and(|error| error.contains("there is no manifest")));
     }
 }
 

@@ -1,7 +1,13 @@
 //! Whole runs on real parts: two pools, an sshd on loopback, PostgreSQL under load throughout.
 
+use std::sync::{Arc, Mutex};
+
+use reseed_core::event::Event;
+use reseed_core::report::Outcome;
 use reseed_lab::{FarPath, Major, PairOptions, Recipe, Seat, Spread, Sshd, Switch};
+use reseed_tests::fault::{Fault, Faulty};
 use reseed_tests::ready;
+use reseed_tests::run::{Listener, Trial};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
 
@@ -105,4 +111,40 @@ async fn the_wire_takes_what_the_far_side_has() {
         let told = ended.story().to_lowercase();
         assert!(told.contains(name), "the run does not say that the wire is {name}\n{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_first_seeding_comes_in_rounds_and_makes_its_slot_for_the_last() {
+    let Some(major) = newest() else { return };
+    let mut scene = Scene::of(major);
+    let (slots, primary) = (Arc::new(Mutex::new(Vec::new())), scene.primary.clone());
+    let rounds = |scene: &Scene| {
+        format!("approach = {{ until = \"2MiB\", rounds = 3 }}\n{}", scene.pipeline(&Recipe::default()))
+    };
+    let text = rounds(&scene);
+    // The last increment is small where little is written while it lasts.
+    let seen = Arc::clone(&slots);
+    let listener: Listener = Arc::new(move |event| {
+        if matches!(event, Event::StageFinished { stage, .. } if stage == "zfs-receive") {
+            seen.lock().unwrap().push(primary.sql("select count(*) from pg_replication_slots").unwrap());
+        }
+    });
+    let before = State::of(&scene);
+    let trial = Trial::of(&text).listen(listener);
+    let switch = trial.stages().len() - 1;
+    let ended = trial.wrap(switch, Faulty::wrap(Fault::ErrorBefore)).run().await;
+    let (report, told) = (&ended.report, ended.story());
+    assert_eq!((report.exit_code(), report.outcome), (1, Outcome::Undone), "{told}");
+    assert!(!report.rounds.is_empty() && report.rounds[0].full, "{told}");
+    let seen = slots.lock().unwrap().clone();
+    assert_eq!(seen.len(), report.rounds.len() + 1, "{told}");
+    assert!(seen[..seen.len() - 1].iter().all(|slots| slots == "0") && seen[seen.len() - 1] == "1", "{seen:?}");
+    let last = report.stream_bytes;
+    assert!(last < report.rounds[0].stream_bytes / 4, "the last increment is as large as the whole: {told}");
+    // The slot and the last increment are gone; what the rounds brought is there.
+    let after = State::of(&scene);
+    assert_eq!((&after.slots, &after.sessions), (&before.slots, &before.sessions));
+    let kept = report.rounds.last().unwrap().to_guid.clone();
+    let next = scene.succeed_file(&scene.pipeline(&Recipe::default())).await.report;
+    assert_eq!((next.full, next.from_guid), (false, kept), "the next run does not go on from there");
 }

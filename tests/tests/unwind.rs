@@ -81,5 +81,6 @@ matrix! {
     errors_at_either_end: Fault::ErrorBefore, Fault::ErrorAfter;
     errors_in_the_midst: Fault::ErrorDuring(SOON), Fault::ErrorDuring(LATER);
     panics: Fault::PanicDuring(LATER), Fault::PanicAfter;
+    timeouts: Fault::TimesOut(LATER);
     cancels: Fault::CancelDuring(SOON), Fault::CancelDuring(LATER), Fault::CancelDuring(LATE);
 }

@@ -77,6 +77,23 @@ async fn survives_the_death_of(storage: Storage, words: &'static str) {
     }
 }
 
+async fn survives_a_stream_that_stands_still(storage: Storage, send: &str) {
+    if !ready_for(storage) {
+        return;
+    }
+    let (mut scene, recipe) = scene(storage, Switch::Clone).await;
+    for (stage, bytes) in [(send, 0), ("ssh-transfer", 20_000_000)] {
+        let before = State::of(&scene);
+        let trial = Trial::of(&format!("stall = \"3s\"\n{}", scene.pipeline(&recipe)));
+        let index = position(&trial, stage);
+        let ended = trial.wrap(index, Faulty::wrap(Fault::StreamStalls(bytes))).run().await;
+        must_be_undone(&scene, &before, &ended);
+        let told = format!("no byte has moved for 3s: {send}");
+        assert!(ended.report.error.as_deref().is_some_and(|error| error.contains(&told)), "{}", ended.story());
+    }
+    scene.succeed(&recipe).await;
+}
+
 async fn survives_a_cut_stream(storage: Storage, send: &str) {
     if !ready_for(storage) {
         return;
@@ -115,6 +132,11 @@ macro_rules! matrix {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn a_stream_that_stands_still() {
+                survives_a_stream_that_stands_still($storage, $send_stage).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn a_stream_that_is_cut() {
                 survives_a_cut_stream($storage, $send_stage).await;
             }
@@ -140,7 +162,12 @@ async fn a_full_pool() {
     let filler = scene.b.path("filler");
     fill(&scene, &filler);
     let before = State::of(&scene);
-    let ended = Trial::of(&scene.pipeline(&recipe)).run().await;
+    let refused = Trial::of(&scene.pipeline(&recipe)).run().await.report;
+    assert_eq!(refused.exit_code(), 3, "{refused:#?}");
+    assert!(refused.error.unwrap().contains("must stay free (`min_free`)"));
+    assert!(refused.hint.unwrap().starts_with("make room for "));
+    let to_the_brim = recipe.clone().with("zfs-receive", "min_free = \"0%\"");
+    let ended = Trial::of(&scene.pipeline(&to_the_brim)).run().await;
     must_be_undone(&scene, &before, &ended);
     std::fs::remove_file(&filler).unwrap();
     Tool::new("zfs").args(["set", "reservation=none", &live]).run().unwrap();
@@ -148,11 +175,66 @@ async fn a_full_pool() {
     scene.succeed(&recipe).await;
 }
 
+/// The pipeline with a slow wire, so that there is time for something to happen.
+fn slow(text: &str) -> String {
+    let transfer = "[[stage]]\nuse = \"zstd\"";
+    assert!(text.contains(transfer), "{text}");
+    text.replace(transfer, &format!("[[stage]]\nuse = \"throttle\"\nrate = \"4MiB/s\"\n\n{transfer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_fills_up_meanwhile() {
+    if !ready() {
+        return;
+    }
+    let (mut scene, recipe) = scene(Storage::Zfs, Switch::Clone).await;
+    let (before, filler) = (State::of(&scene), scene.b.path("filler"));
+    let (pool, file) = (scene.b.name.clone(), filler.clone());
+    let trial = Trial::of(&slow(&scene.pipeline(&recipe)));
+    let index = position(&trial, "ssh-transfer");
+    let ended = trial.wrap(index, Faulty::act(move || fill_pool(&pool, &file, 100))).run().await;
+    std::fs::remove_file(&filler).unwrap();
+    must_be_undone(&scene, &before, &ended);
+    assert!(ended.report.error.as_deref().unwrap().contains("must stay free"), "{}", ended.story());
+    scene.succeed(&recipe).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_is_about_to_lose_its_wal() {
+    if !ready() {
+        return;
+    }
+    let (mut scene, recipe) = scene(Storage::Zfs, Switch::Clone).await;
+    scene.primary.sql("alter system set max_slot_wal_keep_size = '192MB'").unwrap();
+    scene.primary.sql("select pg_reload_conf()").unwrap();
+    let before = State::of(&scene);
+    let recipe = recipe.with("pg-quiesce", "min_safe_wal = \"120MiB\"");
+    let trial = Trial::of(&slow(&scene.pipeline(&recipe)));
+    let (index, primary) = (position(&trial, "ssh-transfer"), scene.primary.clone());
+    let writes = move || {
+        let wal =
+            "select count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) from generate_series(1, 100)";
+        std::thread::spawn(move || primary.sql(wal));
+    };
+    let ended = trial.wrap(index, Faulty::act(writes)).run().await;
+    must_be_undone(&scene, &before, &ended);
+    let told = "of WAL the source would give up what the replication slot";
+    assert!(ended.report.error.as_deref().unwrap().contains(told), "{}", ended.story());
+    scene.primary.sql("alter system reset max_slot_wal_keep_size").unwrap();
+    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.succeed(&recipe).await;
+}
+
 /// Leaves room for half of what is to come.
 fn fill(scene: &Scene, filler: &str) {
-    let get = Tool::new("zfs").args(["get", "-Hp", "-o", "value", "available", &scene.b.name]);
+    fill_pool(&scene.b.name, filler, 30);
+}
+
+/// Leaves so many megabytes.
+fn fill_pool(pool: &str, filler: &str, left: u64) {
+    let get = Tool::new("zfs").args(["get", "-Hp", "-o", "value", "available", pool]);
     let available: u64 = get.run().unwrap().trim().parse().unwrap();
-    let megabytes = (available >> 20).saturating_sub(30);
+    let megabytes = (available >> 20).saturating_sub(left);
     let dd = Tool::new("dd").args(["if=/dev/zero", "bs=1M", &format!("count={megabytes}"), &format!("of={filler}")]);
     dd.run().unwrap();
 }

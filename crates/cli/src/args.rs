@@ -68,6 +68,15 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write the pages of all commands into a directory.
     Man(ManArgs),
+    /// Bind a key to what a pipeline needs: the forced command of a key on the machine that sends.
+    ///
+    /// In `authorized_keys`, as `restrict,command="exec reseed guard --allow …" ssh-ed25519 …`. sshd then starts
+    /// this in the place of whatever the client asks for. It runs the commands that reseed makes and that the
+    /// grants allow, refuses all else with exit status 126, and tells the system's log (authpriv) either way.
+    ///
+    /// `reseed guard --print FILE` shows the very line for each machine that a pipeline sends from; it surveys the
+    /// pipeline as `reseed plan` does, and changes nothing.
+    Guard(GuardArgs),
     /// The far side of a framed transfer; reseed on another machine calls this over SSH.
     ///
     /// `send` runs a job and frames its output with lengths and a SHA-256, `receive` gives a framed
@@ -188,6 +197,29 @@ pub struct ManArgs {
     /// Print the reference of all commands as Markdown.
     #[arg(long, conflicts_with = "dir")]
     pub markdown: bool,
+}
+
+/// Arguments of `guard`.
+#[derive(Debug, clap::Args)]
+pub struct GuardArgs {
+    /// Allow what the stage RULE needs about OBJECT: a dataset, or a directory. May be given several times.
+    #[arg(long, value_name = "RULE[=OBJECT]", conflicts_with = "print")]
+    pub allow: Vec<String>,
+    /// Add each decision to this file too; it is made with mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Print the line for `authorized_keys` that this pipeline file needs.
+    #[arg(long, value_name = "FILE")]
+    pub print: Option<PathBuf>,
+    /// Fill `${NAME}` in the file with VALUE. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting, requires = "print")]
+    pub set: Vec<(String, String)>,
+    /// The public key's file, for the end of the line.
+    #[arg(long, value_name = "FILE", requires = "print")]
+    pub key: Option<PathBuf>,
+    /// Where reseed is on the machine that the line is for.
+    #[arg(long, value_name = "PATH", default_value = "/usr/local/bin/reseed", requires = "print")]
+    pub program: String,
 }
 
 /// Arguments of `wire`, in a language of its own.

@@ -26,6 +26,10 @@ pub struct DemoArgs {
     #[arg(long, value_enum, default_value_t)]
     pub via: Via,
     /// Print one JSON object on standard output; what is meant for people goes to standard error.
+    ///
+    /// It has `backend`; `seed` and `reset`, each as the event `run.finished`; `rows_primary`, `rows_standby` and
+    /// `streaming`. With `--via` also `via`; `puts`, the three runs that put, the whole first; and `alone`, the
+    /// standby that was seeded with the primary stopped: `seed`, `rows` and `serving`.
     #[arg(long)]
     pub json: bool,
     /// Leave servers and pools running, and say how to look at them and how to remove them.

@@ -43,6 +43,11 @@ pub(crate) fn text(args: &FileArgs, json: bool) -> Result<Text, u8> {
 }
 
 impl Text {
+    /// One that is in no file, and has no variables.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), settings: BTreeMap::new() }
+    }
+
     /// Builds the pipeline. Everything that is wrong is told, on standard output too where `json` is wanted.
     ///
     /// # Errors

@@ -64,6 +64,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Schema => commands::schema::run(),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),
+        Command::Guard(args) => commands::guard::run(args),
         Command::Wire(args) => commands::on_runtime(reseed_transport_ssh::wire::main(&args.words)),
     }
 }

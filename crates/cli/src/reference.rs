@@ -5,6 +5,7 @@ mod types;
 
 pub use commands::commands_markdown;
 
+use reseed_core::config::{TIMEOUT_DOC, pipeline_schema};
 use reseed_core::registry;
 use serde_json::Value;
 
@@ -62,6 +63,7 @@ pub fn stages_markdown() -> String {
     let mut text = "<!-- Written by `make docs` from the documentation in the code; do not edit. -->\n\n\
                     # Stages and resources\n"
         .to_owned();
+    text.push_str(&file());
     for (resource, title) in [(false, "Stages"), (true, "Resources")] {
         let group: Vec<_> = all.iter().filter(|entry| entry.resource == resource).collect();
         text.push_str(&format!("\n## {title}\n\n| name | what it is for |\n|---|---|\n"));
@@ -69,6 +71,26 @@ pub fn stages_markdown() -> String {
         group.iter().for_each(|entry| text.push_str(&entry.markdown()));
     }
     text
+}
+
+/// What stands at the top of a file, and in every stage.
+fn file() -> String {
+    let mut schema = pipeline_schema();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| FILE.contains(&name.as_str()));
+    }
+    let mut text = "\n## The file\n\n| key | holds | default | what it is for |\n|---|---|---|---|\n".to_owned();
+    text.push_str(&keys(&schema).iter().map(Key::row).collect::<String>());
+    text.push_str(&format!("\nEvery stage that has no `timeout` of its own takes one: {}\n", lower(TIMEOUT_DOC)));
+    text
+}
+
+/// Keys at the top of a file that are neither stages nor resources.
+const FILE: [&str; 3] = ["approach", "name", "stall"];
+
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// The first sentence of a schema's description.
@@ -114,11 +136,16 @@ impl Entry {
             return text;
         }
         text.push_str("\n| key | holds | default | what it is for |\n|---|---|---|---|\n");
-        for key in &self.keys {
-            let (holds, default, doc) = (cell(&key.holds), cell(&key.default), cell(&key.doc));
-            text.push_str(&format!("| `{}` | {holds} | {default} | {doc} |\n", key.name));
-        }
+        text.extend(self.keys.iter().map(Key::row));
         text
+    }
+}
+
+impl Key {
+    /// Its line in a table of Markdown.
+    fn row(&self) -> String {
+        let (holds, default, doc) = (cell(&self.holds), cell(&self.default), cell(&self.doc));
+        format!("| `{}` | {holds} | {default} | {doc} |\n", self.name)
     }
 }
 

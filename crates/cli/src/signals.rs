@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::observe::Speaker;
 
-/// The signals that end a run; caught from the moment this is made.
+/// The signals that end a run; caught from the moment this is made. What whoever started reseed has it
+/// ignore, it ignores: `nohup` means that the run outlives its terminal.
 pub(crate) struct Signals {
     all: Vec<Signal>,
 }
@@ -21,7 +22,9 @@ impl Signals {
     /// When the system refuses to.
     pub(crate) fn catch() -> std::io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        Ok(Self { all: kinds.into_iter().map(signal).collect::<Result<_, _>>()? })
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let heeded = kinds.into_iter().filter(|kind| !is_ignored(*kind, &status));
+        Ok(Self { all: heeded.map(signal).collect::<Result<_, _>>()? })
     }
 
     /// Waits for the next of them.
@@ -53,6 +56,13 @@ impl Signals {
     }
 }
 
+/// Whether a signal is ignored, by what Linux tells of a process; elsewhere none counts as ignored.
+fn is_ignored(kind: SignalKind, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
 /// Checks what the engine would run. A signal ends that; then nothing has been touched either.
 ///
 /// # Errors
@@ -67,5 +77,19 @@ pub(crate) async fn check(engine: &Engine) -> Result<(), Vec<Error>> {
     tokio::select! {
         checked = engine.check() => checked,
         () = cancel => Err(vec![Error::cancelled()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read_from_the_mask() {
+        let status = "Name:\treseed\nSigIgn:\t0000000000001001\nSigCgt:\tffffffffffffffff\n";
+        let ignored = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()]
+            .map(|kind| is_ignored(kind, status));
+        assert_eq!(ignored, [true, false, false]);
+        assert!(!is_ignored(SignalKind::hangup(), ""));
     }
 }

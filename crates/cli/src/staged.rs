@@ -1,7 +1,10 @@
 //! `reseed staged`: what a staged repository holds, and whether it can be restored.
 
 mod list;
+mod pipeline;
 mod prune;
+mod rehearse;
+mod restore;
 mod show;
 mod verify;
 
@@ -46,6 +49,12 @@ pub enum StagedCommand {
     /// time, so that no get or put under way loses what it needs. Never goes: what a kept state needs, what
     /// is being put, what can't be read, and what reseed did not write. The newest state always stays.
     Prune(PruneArgs),
+    /// Restore the newest state, or an earlier one: one command for the day when the primary is gone.
+    ///
+    /// The whole chain is received, or the increments that are missing. With `--data-directory` a server is
+    /// made of it on this machine, started and proven to answer read-only queries; nothing is asked of the
+    /// primary. If anything fails, all is taken back. `--print` shows the pipeline file that is run.
+    Restore(RestoreArgs),
 }
 
 /// Which repository, and how the answer is given.
@@ -98,6 +107,13 @@ pub struct VerifyArgs {
     /// Only this chain, named as `list` does.
     #[arg(long)]
     pub chain: Option<String>,
+    /// Rehearse the restore of the newest state as well: receive it below this dataset, or directory of btrfs,
+    /// start PostgreSQL on a clone, let it become consistent, have pg_amcheck read it, and remove it all.
+    #[arg(long, value_name = "DATASET")]
+    pub rehearse: Option<String>,
+    /// Directory of `postgres`, `pg_ctl` and kin for the rehearsal; by default the usual places are searched.
+    #[arg(long, value_name = "DIR", requires = "rehearse")]
+    pub bin_directory: Option<String>,
 }
 
 /// Arguments of `staged prune`. At least one of what is kept must be given.
@@ -126,6 +142,44 @@ pub struct PruneArgs {
     pub apply: bool,
 }
 
+/// Arguments of `staged restore`.
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The repository.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// Where the data arrives, as `into` of the stage that receives: a dataset, or a directory of btrfs.
+    #[arg(long, value_name = "DATASET")]
+    pub into: String,
+    /// The main dataset on the source, where the repository has chains of more than one.
+    #[arg(long)]
+    pub dataset: Option<String>,
+    /// The manifest up to which is restored, as `list --json` and `show` name it; by default the newest.
+    #[arg(long, value_name = "MANIFEST")]
+    pub state: Option<String>,
+    /// File with the secret keys of age that open what is encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<std::path::PathBuf>,
+    /// Make a server of it, with its data in this directory: nothing may be there yet, or an old standby.
+    #[arg(long, value_name = "DIR")]
+    pub data_directory: Option<String>,
+    /// The dataset of the server's data, where none is mounted there yet; by default DATASET-live.
+    #[arg(long = "as", value_name = "DATASET", requires = "data_directory")]
+    pub live: Option<String>,
+    /// The server's port; by default the primary's.
+    #[arg(long, requires = "data_directory")]
+    pub port: Option<u16>,
+    /// The server's `unix_socket_directories`; by default the primary's.
+    #[arg(long, value_name = "DIR", requires = "data_directory")]
+    pub sockets: Option<String>,
+    /// Directory of `postgres`, `pg_ctl` and kin; by default the usual places are searched.
+    #[arg(long, value_name = "DIR", requires = "data_directory")]
+    pub bin_directory: Option<String>,
+    /// Print the pipeline file and do nothing.
+    #[arg(long)]
+    pub print: bool,
+}
+
 fn period(text: &str) -> Result<Period, String> {
     serde_json::from_value(text.into()).map_err(|error: serde_json::Error| error.to_string())
 }
@@ -136,6 +190,14 @@ pub(crate) fn run(args: &StagedArgs) -> u8 {
         StagedCommand::Show(args) => with_chains(&args.repository, async |_, chains| Ok(show::show(&chains, args))),
         StagedCommand::Prune(args) => {
             with(&args.repository, async |store, trust| prune::prune(&store, &trust, args).await)
+        }
+        StagedCommand::Restore(args) => {
+            let mut file = Err(exit::FAILED);
+            let code = with_chains(&args.repository, async |_, chains| {
+                file = restore::file(&chains, args);
+                Ok(file.as_ref().err().copied().unwrap_or(exit::DONE))
+            });
+            file.map_or(code, |file| restore::run(&file, args))
         }
         StagedCommand::Verify(args) => {
             with_chains(&args.repository, async |store, chains| verify::verify(&store, &chains, args).await)

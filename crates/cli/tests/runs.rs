@@ -4,8 +4,13 @@
 
 #[path = "runs/plugin.rs"]
 mod plugin;
+#[path = "runs/recover.rs"]
+mod recover;
+#[path = "runs/terminal.rs"]
+mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -31,9 +36,18 @@ fn main() -> ExitCode {
         trial("what_is_stuck_exits_with_4_and_is_told_as_commands", stuck),
         trial("a_signal_cancels_and_takes_back_with_130", cancelled),
         trial("a_second_signal_stops_taking_back_and_tells_what_is_left", cancelled_twice),
+        trial("a_terminal_that_is_lost_cancels_and_takes_back", terminal::lost),
+        trial("ctrl_c_in_a_terminal_reaches_reseed_and_no_child", terminal::interrupted),
+        trial("nobody_who_listens_is_no_reason_to_fail", terminal::deaf),
+        trial("what_nohup_ignores_is_ignored", terminal::nohup),
         trial("a_signal_ends_a_plan_and_a_check_too", interrupted),
         trial("check_tells_without_running", checked),
         trial("a_plan_shows_refusals_and_exits_with_0", planned),
+        trial("a_run_that_was_killed_is_told_and_taken_back", recover::killed),
+        trial("a_run_takes_back_what_a_killed_one_left_and_then_begins", recover::before_the_next_run),
+        trial("no_run_begins_while_an_earlier_one_is_stuck", recover::stuck),
+        trial("a_run_whose_journal_cant_be_kept_is_refused", recover::no_place),
+        trial("a_live_run_is_left_alone", recover::live),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -44,19 +58,32 @@ struct Done {
     err: String,
 }
 
+fn start(command: &str, acts: &[&str], flags: &[&str]) -> (Child, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (start_in(directory.path(), command, acts, flags), directory)
+}
+
+/// Starts it with the state of its runs in a directory.
 #[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
-fn start(command: &str, acts: &[&str], flags: &[&str]) -> (Child, tempfile::NamedTempFile) {
+fn start_in(directory: &Path, command: &str, acts: &[&str], flags: &[&str]) -> Child {
     let stages = acts.iter().map(|act| format!("[[stage]]\nuse = \"test-act\"\nact = \"{act}\"\n"));
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = directory.join("test.toml");
     std::fs::write(&file, format!("name = \"test\"\n{}", stages.collect::<String>())).unwrap();
     let mut program = Command::new(std::env::current_exe().unwrap());
-    program.args(["as-reseed", command]).arg(file.path()).args(flags);
-    (program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), file)
+    program.args(["as-reseed", command]).env("RESEED_STATE_DIR", directory.join("state"));
+    if !acts.is_empty() {
+        program.arg(file);
+    }
+    program.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn reseed(command: &str, acts: &[&str], flags: &[&str]) -> Done {
-    let (child, _file) = start(command, acts, flags);
-    let output = child.wait_with_output().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    reseed_in(directory.path(), command, acts, flags)
+}
+
+fn reseed_in(directory: &Path, command: &str, acts: &[&str], flags: &[&str]) -> Done {
+    let output = start_in(directory, command, acts, flags).wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }

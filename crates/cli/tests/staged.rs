@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use reseed_core::item::Facts;
 use reseed_core::stream::Chunks;
 use reseed_transport_s3::chain::publish;
-use reseed_transport_s3::chunks::{Writing, write};
+use reseed_transport_s3::chunks::{Keeping, Writing, write};
 use reseed_transport_s3::format::{FORMAT, Manifest, Parent, Stream, VERSION};
 use reseed_transport_s3::open;
 use reseed_transport_s3::seal::{Recipients, Signer};
@@ -29,12 +29,17 @@ struct Repository {
 
 impl Repository {
     fn new(recipients: &[&str], signer: Option<&Signer>) -> Self {
+        Self::of("nowhere", recipients, signer)
+    }
+
+    /// Of a storage whose streams these are said to be.
+    fn of(storage: &str, recipients: &[&str], signer: Option<&Signer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("file://{}", directory.path().display());
         let recipients = Recipients::parse(recipients.iter().copied()).unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let full = put(&url, None, &recipients, signer).await;
-            put(&url, Some(full), &recipients, signer).await;
+            let full = put(&url, storage, None, &recipients, signer).await;
+            put(&url, storage, Some(full), &recipients, signer).await;
         });
         Self { directory, url }
     }
@@ -48,13 +53,19 @@ impl Repository {
     }
 }
 
-async fn put(url: &str, parent: Option<Parent>, recipients: &Recipients, signer: Option<&Signer>) -> Parent {
+async fn put(
+    url: &str,
+    storage: &str,
+    parent: Option<Parent>,
+    recipients: &Recipients,
+    signer: Option<&Signer>,
+) -> Parent {
     let store = open(url, &|_| None).unwrap();
     let depth = u32::from(parent.is_some());
     let run = format!("run{depth}");
     let how = Writing { chunk: 1000, level: 3, in_flight: 2, recipients: recipients.clone() };
     let data = Box::new(Chunks::new(vec![vec![7; 2500].into()]));
-    let written = write(&store, &run, 0, data, &how).await.unwrap();
+    let written = write(&Keeping::new(&store, &run), 0, data, &how).await.unwrap();
     let stream = Stream {
         dataset: "tank/pg".into(),
         mountpoint: "/pg".into(),
@@ -76,7 +87,7 @@ async fn put(url: &str, parent: Option<Parent>, recipients: &Recipients, signer:
         created: 1_767_225_600 + u64::from(depth),
         parent,
         depth,
-        storage: "zfs".into(),
+        storage: storage.into(),
         streams: vec![stream],
         left_out: vec![],
         files: vec![],
@@ -131,20 +142,23 @@ fn what_is_whole_is_verified_and_what_is_not_is_named() {
         assert!(code == 0 && text.contains("whole: 2 manifests, 6 chunks"), "{options:?}: {text}");
     }
 
-    let harmed = "chunks/run1/000/00000001.zst";
-    let mut bytes = std::fs::read(repository.path(harmed)).unwrap();
+    let chunks = std::fs::read_dir(repository.path("chunks/run1/000")).unwrap();
+    let mut chunks: Vec<_> = chunks.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    chunks.sort();
+    let harmed = format!("chunks/run1/000/{}", chunks[1]);
+    let mut bytes = std::fs::read(repository.path(&harmed)).unwrap();
     bytes[9] ^= 1;
-    std::fs::write(repository.path(harmed), bytes).unwrap();
+    std::fs::write(repository.path(&harmed), bytes).unwrap();
     assert_eq!(told(&repository.staged("verify", &[])).0, 0, "only a deep look can see this");
     let output = repository.staged("verify", &["--deep", "--json"]);
     let verdict = json(&output);
     assert_eq!(
         (told(&output).0, verdict["ok"].as_bool(), &verdict["broken"][0]["object"]),
-        (1, Some(false), &harmed.into())
+        (1, Some(false), &Value::from(&*harmed))
     );
     assert_eq!(verdict["restorable"], FULL);
 
-    std::fs::remove_file(repository.path(harmed)).unwrap();
+    std::fs::remove_file(repository.path(&harmed)).unwrap();
     let (code, text, _) = told(&repository.staged("verify", &[]));
     assert!(code == 1 && text.contains(&format!("{harmed}: it is missing")), "{text}");
     assert!(text.contains(&format!("can be restored up to {FULL}")), "{text}");
@@ -152,6 +166,14 @@ fn what_is_whole_is_verified_and_what_is_not_is_named() {
     std::fs::remove_file(repository.path(FULL)).unwrap();
     let (code, text, _) = told(&repository.staged("verify", &[]));
     assert!(code == 1 && text.contains("nothing of it can be restored"), "{text}");
+}
+
+#[test]
+fn a_stream_that_its_storage_could_not_read_is_named() {
+    let repository = Repository::of("zfs", &[], None);
+    assert_eq!(told(&repository.staged("verify", &[])).0, 0, "every object is there");
+    let (code, text, _) = told(&repository.staged("verify", &["--deep"]));
+    assert!(code == 1 && text.contains("chunks/run0/000/00000000-") && text.contains("is not sound"), "{text}");
 }
 
 #[test]
@@ -174,6 +196,48 @@ fn what_is_sealed_is_verified_with_its_keys_only() {
 }
 
 #[test]
+fn what_is_not_kept_is_shown_then_marked_then_gone() {
+    let repository = Repository::new(&[], None);
+    // A newer chain: the first is not kept any more.
+    let full = repository.path(FULL);
+    let newer = std::fs::read_to_string(&full).unwrap().replace("run0", "run9").replace("17672256", "18672256");
+    let path = repository.path("manifests/tank_2Fpg/run9/000000.json");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::create_dir_all(repository.path("chunks/run9")).unwrap();
+    std::fs::write(path, newer).unwrap();
+    Command::new("cp")
+        .arg("-r")
+        .arg(repository.path("chunks/run0/000"))
+        .arg(repository.path("chunks/run9"))
+        .status()
+        .unwrap();
+    let keep = ["--last", "1", "--grace", "0s"];
+    let (code, text, _) = told(&repository.staged("prune", &keep));
+    assert!(code == 0 && text.contains(&format!("would be marked: {INCREMENT}")), "{text}");
+    assert!(text.contains("nothing was changed") && full.exists() && !repository.path("prune").exists(), "{text}");
+    let (_, text, _) = told(&repository.staged("prune", &[&keep[..], &["--apply"]].concat()));
+    assert!(text.contains(&format!("marked now: {FULL}")) && full.exists(), "{text}");
+    let shown = json(&repository.staged("prune", &[&keep[..], &["--json"]].concat()));
+    assert_eq!((&shown["applied"], &shown["surplus"][0]["goes"]), (&false.into(), &true.into()), "{shown}");
+    let (_, text, _) = told(&repository.staged("prune", &[&keep[..], &["--apply"]].concat()));
+    assert!(text.contains("gone: 8 objects") && !full.exists(), "{text}");
+    let (_, text, _) = told(&repository.staged("verify", &["--deep"]));
+    assert!(text.contains("tank_2Fpg/run9: whole: 1 manifest, 3 chunks"), "{text}");
+}
+
+#[test]
+fn a_restore_shows_the_pipeline_file_that_it_runs() {
+    let repository = Repository::new(&[], None);
+    let print = |more: &[&str]| repository.staged("restore", &[&["--into", "data/reseed", "--print"], more].concat());
+    let (code, text, _) = told(&print(&[]));
+    assert!(code == 0 && text.contains(&format!("state = \"{INCREMENT}\"")) && !text.contains("pg-switch"), "{text}");
+    let (_, text, _) = told(&print(&["--state", FULL, "--data-directory", "/data", "--port", "5433"]));
+    assert!(text.contains(&format!("state = \"{FULL}\"")) && text.contains("port = 5433"), "{text}");
+    let (code, _, error) = told(&print(&["--state", "x"]));
+    assert!(code == 2 && error.contains(CHAIN), "{error}");
+}
+
+#[test]
 fn a_wrong_call_exits_with_2_and_says_what_would_be_right() {
     let repository = Repository::new(&[], None);
     let empty = tempfile::tempdir().unwrap();
@@ -183,6 +247,8 @@ fn a_wrong_call_exits_with_2_and_says_what_would_be_right() {
         (&["verify", &empty], "has s3-put run"),
         (&["verify", &repository.url, "--chain", "x"], CHAIN),
         (&["show", &repository.url, "x"], CHAIN),
+        (&["prune", &repository.url], "--daily 14"),
+        (&["restore", &empty, "--into", "a/b"], "has s3-put run"),
         (&["list", &repository.url, "--trusted", "x"], "openssl"),
         (&["verify", &repository.url, "--identity", "/nowhere"], "/nowhere"),
         (&["verify", &repository.url, "--identity", "/etc/hostname"], "age-keygen"),

@@ -1,6 +1,7 @@
 //! Pipeline files: TOML with spans, so that every problem is underlined where it is.
 
 mod build;
+mod limits;
 mod load;
 mod located;
 mod period;
@@ -14,6 +15,7 @@ mod variables;
 use std::ops::Range;
 
 pub use build::BuildCx;
+pub use limits::TIMEOUT_DOC;
 #[cfg(feature = "testkit")]
 pub(crate) use load::stage;
 pub use load::{Loaded, load};

@@ -1,26 +1,35 @@
 //! The engine: folds kinds, checks, runs, and takes everything back when something fails.
 
+mod approach;
 mod branches;
 mod check;
 mod commit;
 mod drive;
+mod limits;
+mod locks;
 mod pipeline;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod unwind;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::approach::Approach;
 pub(crate) use self::branches::Forked;
 pub(crate) use self::commit::perform_all;
+pub(crate) use self::locks::Locks;
+pub(crate) use self::pipeline::STALL;
 pub use self::pipeline::{Misfit, Pipeline};
 pub(crate) use self::unwind::undo_one;
 
+use self::approach::Rounds;
 use crate::event::{Blind, Event, Observer};
+use crate::guard::Grant;
 use crate::item::Item;
 use crate::journal::{Book, Ended, Entry, Journals, Noting};
 use crate::report::{Outcome, RunReport};
@@ -36,11 +45,14 @@ pub struct Options {
     pub grace: Duration,
     /// How often progress is told.
     pub tick: Duration,
+    /// Whether everything is taken back although all went well: then it is shown that it can be done, and
+    /// nothing of it stays.
+    pub rehearsal: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200) }
+        Self { grace: Duration::from_secs(5), tick: Duration::from_millis(200), rehearsal: false }
     }
 }
 
@@ -104,9 +116,40 @@ impl Engine {
         check::check(&self.start(run_id(), Book::default())).await
     }
 
+    /// What the pipeline needs to be granted on other machines, see [`guard`](crate::guard): surveys,
+    /// and asks each stage.
+    ///
+    /// # Errors
+    /// What a survey refused; nothing can be told then.
+    pub async fn grants(&self) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+        check::grants(&self.start(run_id(), Book::default())).await
+    }
+
     /// Checks and runs the pipeline to its end, whatever that is.
     pub async fn run(&self) -> RunReport {
-        let (begun, id) = (Instant::now(), run_id());
+        let begun = Instant::now();
+        let mut rounds = Rounds::of(self.pipeline.approach_of());
+        loop {
+            let (run, outcome, error) = self.go(&rounds).await;
+            if run.is_round() && error.is_none() {
+                self.close(&run, run.reported(), outcome);
+                run.locks.release(outcome != Outcome::Stuck).await;
+                rounds.done(&run);
+                continue;
+            }
+            // What the rounds brought was touched.
+            let error = error.map(|error| if rounds.are_none() { error } else { error.into_failure() });
+            run.note(|report| report.rounds = rounds.into_reports());
+            let report = self.finish(&run, outcome, error, begun.elapsed());
+            run.locks.release(outcome != Outcome::Stuck).await;
+            self.observer.on(&Event::RunFinished(Box::new(report.clone())));
+            return report;
+        }
+    }
+
+    /// One run, which may be a round before the run proper, to its end, with a journal of its own.
+    async fn go(&self, rounds: &Rounds) -> (Arc<Run>, Outcome, Option<Error>) {
+        let id = run_id();
         let journal = self.begin_journal(&id);
         let run = self.start(id, journal.as_ref().cloned().unwrap_or_default());
         self.observer.on(&Event::RunStarted {
@@ -115,9 +158,16 @@ impl Engine {
             stages: self.pipeline.stages().iter().map(|stage| stage.name().to_owned()).collect(),
         });
         let result = match journal {
-            Ok(_) => self.check_and_run(&run).await,
-            Err(error) => Err(error.into_refusal()),
+            Ok(_) => self.check_and_run(&run, rounds).await,
+            Err(error) => Err(refused(&run, "journal", error)),
         };
+        if result.is_ok() && self.options.rehearsal {
+            let outcome = match unwind::unwind(&run).await {
+                Outcome::Undone => Outcome::Done,
+                outcome => outcome,
+            };
+            return (run, outcome, None);
+        }
         let (outcome, error) = match result.and_then(|()| commit::commit(&run)) {
             Ok(committed) => {
                 commit::finish(committed, &run).await;
@@ -125,13 +175,7 @@ impl Engine {
             }
             Err(error) => (unwind::unwind(&run).await, Some(error)),
         };
-        self.finish(&run, outcome, error, begun.elapsed())
-    }
-
-    async fn check_and_run(&self, run: &Arc<Run>) -> Result<()> {
-        check::check(run).await.map_err(check::merge)?;
-        self.observer.on(&Event::Checked);
-        self.run_stages(run).await
+        (run, outcome, error)
     }
 
     fn begin_journal(&self, id: &str) -> Result<Book> {
@@ -139,6 +183,30 @@ impl Engine {
             Some(journals) => journals.begin(id, self.pipeline.name()).map(Book::of),
             None => Ok(Book::default()),
         }
+    }
+
+    /// Checks the run and, if nothing refuses, runs it: all of it, or as a round up to what receives.
+    async fn check_and_run(&self, run: &Arc<Run>, rounds: &Rounds) -> Result<()> {
+        let locked = tokio::select! {
+            locked = locks::lock(run, self.journals.as_deref()) => locked,
+            () = run.cancel.cancelled() => return Err(Error::cancelled()),
+        };
+        // That it could not be tried may have a cause which the checks know better.
+        if let Err(error) = locked {
+            if error.class() != crate::Class::Refused {
+                check::check(run).await.map_err(check::merge)?;
+            }
+            return Err(refused(run, "lock", error));
+        }
+        check::check(run).await.map_err(check::merge)?;
+        self.observer.on(&Event::Checked);
+        let receiver = self.pipeline.receiver().filter(|_| !self.options.rehearsal && rounds.another(run));
+        if let Some(receiver) = receiver {
+            run.becomes_round(receiver);
+        }
+        let done = self.run_stages(run).await;
+        run.watchers.end().await;
+        done
     }
 
     /// A run of the pipeline that has not done anything yet.
@@ -157,20 +225,24 @@ impl Engine {
             stop_undo: self.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(book, None)),
             chores: Mutex::default(),
+            locks: Locks::default(),
             forked: Mutex::default(),
+            watchers: Arc::default(),
+            stall: self.pipeline.stall_limit(),
+            round: OnceLock::new(),
         })
     }
 
     async fn run_stages(&self, run: &Arc<Run>) -> Result<()> {
         let ticker = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(run), self.options.tick)));
-        let done = drive::stages(run, 0, Item::start()).await;
+        let done = drive::stages(run, 0..run.end(), Item::start()).await;
         drop(ticker);
         self.observer.on(&Event::Progress(run.meters.progress()));
         done.map(drop)
     }
 
     fn finish(&self, run: &Arc<Run>, outcome: Outcome, error: Option<Error>, took: Duration) -> RunReport {
-        let mut report = run.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut report = run.reported();
         let progress = run.meters.progress();
         report.outcome = outcome;
         report.seconds = took.as_secs_f64();
@@ -181,19 +253,39 @@ impl Engine {
         }
         if let Some(error) = error {
             report.refused = error.class() == crate::Class::Refused;
-            report.cancelled = error.class() == crate::Class::Cancelled;
-            report.error = Some(error.chain());
+            let stays = branches::committed(run);
+            report.cancelled = error.class() == crate::Class::Cancelled && stays.is_empty();
+            report.error = Some(match error.class() {
+                // "Cancelled" alone says that everything was taken back.
+                crate::Class::Cancelled if !stays.is_empty() => {
+                    format!("{}; done before that, and stays: {}", error.chain(), stays.join(", "))
+                }
+                _ => error.chain(),
+            });
             report.hint = error.hint_text().map(str::to_owned);
         }
         report.by_hand.extend(run.undo.armed().iter().map(|held| held.undo.by_hand()));
+        self.close(run, report.clone(), outcome);
+        report
+    }
+
+    /// Writes into the run's journal how it ended.
+    fn close(&self, run: &Run, mut report: RunReport, outcome: Outcome) {
+        report.outcome = outcome;
         let ended = Ended { outcome, exit_code: report.exit_code(), report: serde_json::to_value(&report).ok() };
         if let Err(error) = run.undo.book().write(&Entry::Ended(ended)) {
             // Whoever reads the journal takes the run for dead, and finds nothing to do or does it again.
             self.observer.on(&Event::Warning { stage: None, text: error.chain() });
         }
-        self.observer.on(&Event::RunFinished(Box::new(report.clone())));
-        report
     }
+}
+
+/// Tells why a run is refused before any stage has been asked.
+fn refused(run: &Run, what: &str, error: Error) -> Error {
+    let error = error.into_refusal();
+    let (text, hint) = (error.chain(), error.hint_text().map(str::to_owned));
+    run.observer.on(&Event::Refused { index: 0, stage: what.to_owned(), error: text, hint });
+    error
 }
 
 async fn tick(run: Arc<Run>, every: Duration) {

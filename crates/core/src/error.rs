@@ -93,6 +93,14 @@ impl Error {
         self
     }
 
+    /// The same error as a failure: what refuses once stages run may have touched something.
+    pub fn into_failure(mut self) -> Self {
+        if self.class == Class::Refused {
+            self.class = Class::Failed;
+        }
+        self
+    }
+
     /// The hint of this error or of the first of its causes that has one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()

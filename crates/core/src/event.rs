@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::journal::Recovery;
-use crate::report::{BranchReport, RunReport};
+use crate::report::{BranchReport, Round, RunReport};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -117,6 +117,10 @@ pub enum Event {
         /// What was done.
         text: String,
     },
+    /// A round before the run proper is done: what it brought stays. The next round, or the run itself,
+    /// begins with a `run.started` of its own.
+    #[serde(rename = "round.finished")]
+    Approached(Round),
     /// A branch has ended: it has committed, or what it did is taken back.
     #[serde(rename = "branch.finished")]
     BranchFinished(BranchReport),
@@ -149,6 +153,7 @@ impl Event {
             | Event::RecoverStarted { .. }
             | Event::Recovered(_)
             | Event::Progress(_)
+            | Event::Approached(_)
             | Event::BranchFinished(_)
             | Event::RunFinished(_) => return,
         };

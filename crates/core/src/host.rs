@@ -3,7 +3,7 @@
 mod command;
 mod departing;
 mod drain;
-mod files;
+pub(crate) mod files;
 mod heard;
 mod linked;
 mod local;
@@ -17,10 +17,11 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-pub use command::{Become, Command, Job, shell_quote};
+pub use command::{Become, Command, Job, shell_quote, split_job};
 pub use departing::{Departing, OnDrop};
 pub use drain::drain;
 pub use files::{FileAttributes, Files};
+pub(crate) use linked::LINKED;
 pub use linked::{linked, linked_then};
 pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use pipe::{Inlet, Outlet, widen};
@@ -28,6 +29,13 @@ pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_wit
 pub use through::through;
 
 use crate::{Error, Result};
+
+/// Tells where the program `$1` is.
+pub(crate) const WHICH: &str = r#"PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin"; command -v -- "$1""#;
+
+/// Tells which machine it is.
+pub(crate) const MACHINE: &str = "cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null; \
+                                  sysctl -n kern.hostuuid 2>/dev/null; uname -n";
 
 /// A machine on which commands run.
 ///
@@ -48,6 +56,10 @@ pub trait Host: Debug + Send + Sync {
 
     /// Whether this is the machine that the engine runs on, reached without a wire.
     fn is_local(&self) -> bool;
+
+    /// Makes what the first command needs, where that takes time, such as a connection. Called ahead,
+    /// while others are still asked. What goes wrong is not told here: the first command meets it too.
+    async fn make_ready(&self) {}
 
     /// Starts a job.
     ///
@@ -103,8 +115,7 @@ impl dyn Host + '_ {
     /// # Errors
     /// When the machine can't be reached.
     pub async fn which(&self, program: &str) -> Result<Option<String>> {
-        let script = r#"PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin"; command -v -- "$1""#;
-        let output = self.output(Command::script(script).titled("which").arg(program)).await?;
+        let output = self.output(Command::script(WHICH).titled("which").arg(program)).await?;
         Ok(output.exit.success().then(|| output.text().trim().to_owned()))
     }
 
@@ -113,9 +124,7 @@ impl dyn Host + '_ {
     /// # Errors
     /// When the machine can't be reached.
     pub async fn machine(&self) -> Result<String> {
-        let script = "cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null; \
-                      sysctl -n kern.hostuuid 2>/dev/null; uname -n";
-        let text = self.run(Command::script(script).titled("machine-id")).await?;
+        let text = self.run(Command::script(MACHINE).titled("machine-id")).await?;
         match text.split_whitespace().collect::<Vec<_>>().join(":") {
             empty if empty.is_empty() => Err(Error::failed("the machine tells no name of its own")),
             id => Ok(id),

@@ -14,6 +14,7 @@ pub use pending::{Pass, Pending};
 pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
 
 use crate::host::Host;
+use crate::names;
 use crate::stage::StageCx;
 use crate::stream::BoxStream;
 use crate::undo::Armed;
@@ -116,6 +117,49 @@ pub struct SnapshotPart {
     pub main: bool,
 }
 
+impl SnapshotPart {
+    /// Judges names that another machine or a repository gave, before they reach a command or a path.
+    ///
+    /// # Errors
+    /// Which of them is none.
+    pub fn check(&self) -> Result<()> {
+        name("dataset", &self.dataset, names::wrong)?;
+        // What is not there is empty: a snapshot that is not taken yet has no name, and what a command makes
+        // is mounted nowhere.
+        name("snapshot", &self.snapshot, |text| unless_empty(text, names::wrong_part))?;
+        name("GUID", &self.guid, |text| unless_empty(text, names::wrong_part))?;
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
+    }
+}
+
+impl LeftOut {
+    /// As [`SnapshotPart::check`].
+    ///
+    /// # Errors
+    /// Which of the names is none.
+    pub fn check(&self) -> Result<()> {
+        name("dataset", &self.dataset, names::wrong)?;
+        name("mount point", &self.mountpoint, |text| unless_empty(text, wrong_place))
+    }
+}
+
+/// A path, or the word of a storage that mounts nothing.
+fn wrong_place(text: &str) -> Option<&'static str> {
+    if text.starts_with('/') { names::wrong_path(text) } else { names::wrong(text) }
+}
+
+fn unless_empty(text: &str, wrong: fn(&str) -> Option<&'static str>) -> Option<&'static str> {
+    if text.is_empty() { None } else { wrong(text) }
+}
+
+/// Fails for what is no name.
+fn name(what: &str, text: &str, wrong: impl FnOnce(&str) -> Option<&'static str>) -> Result<()> {
+    match wrong(text) {
+        Some(why) => Err(Error::failed(format!("`{}` is no {what}: {why}", names::shown(text)))),
+        None => Ok(()),
+    }
+}
+
 /// A dataset that belongs to the layout but whose content is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -182,6 +226,15 @@ pub trait Volume: Debug + Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Facts(serde_json::Map<String, serde_json::Value>);
+
+/// What will be sent: put on the [`Board`](crate::stage::Board) while surveying, by the stage that sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Whether something is sent whole.
+    pub whole: bool,
+    /// About how many bytes before encoding, where that is known.
+    pub bytes: Option<u64>,
+}
 
 /// What a repository keeps of the source of the streams that it will give: put on the
 /// [`Board`](crate::stage::Board) while surveying, for stages that can't ask the source.

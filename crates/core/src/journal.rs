@@ -23,7 +23,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use book::Book;
-pub use entry::{Begin, Ended, Entry, StageState};
+pub use entry::{Begin, Ended, Entry, StageState, Target};
 pub use file::FileJournal;
 pub(crate) use noting::Noting;
 pub use owner::Owner;
@@ -52,4 +52,9 @@ pub trait Journals: Debug + Send + Sync {
     /// # Errors
     /// When it can't be kept; the run is refused then.
     fn begin(&self, run: &str, pipeline: &str) -> Result<Arc<dyn Journal>>;
+
+    /// Whether this run is known here, and is at its end with nothing left of it.
+    fn has_ended(&self, _run: &str) -> bool {
+        false
+    }
 }

@@ -13,10 +13,12 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod event;
+pub mod guard;
 pub mod host;
 pub mod item;
 pub mod journal;
 mod kind;
+pub mod names;
 pub mod reader;
 pub mod registry;
 pub mod report;
@@ -40,12 +42,27 @@ pub fn run_id() -> String {
     format!("{}-{:06x}", now.strftime("%Y%m%dt%H%M%S"), hasher.finish() & 0xff_ffff)
 }
 
+/// Whether a text is a run's id, as [`run_id`] makes them.
+pub fn is_run_id(text: &str) -> bool {
+    let shape = b"00000000t000000-xxxxxx";
+    let fits = |(is, want): (u8, &u8)| match want {
+        b'0' => is.is_ascii_digit(),
+        b'x' => matches!(is, b'0'..=b'9' | b'a'..=b'f'),
+        other => is == *other,
+    };
+    text.len() == shape.len() && text.bytes().zip(shape).all(fits)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn run_ids_differ_and_are_safe_in_names() {
         let (one, other) = (super::run_id(), super::run_id());
         assert_ne!(one, other);
+        assert!(super::is_run_id(&one));
+        for bad in ["", "7", "20261125t171234-0a1b2", "20261125t171234-0A1B2C", "20261125t171234-0a1b2c/"] {
+            assert!(!super::is_run_id(bad), "{bad}");
+        }
         assert!(one.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{one}");
     }
 }

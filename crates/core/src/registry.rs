@@ -137,6 +137,11 @@ impl StagePlugin {
 }
 
 impl StagePlugin {
+    /// Whether it has a `timeout` of its own, which says more than that of every stage.
+    pub(crate) fn keeps_time(&self) -> bool {
+        (self.schema)().pointer("/properties/timeout").is_some()
+    }
+
     /// A plugin whose table holds stages itself, in tables that `build` takes off.
     pub(crate) const fn nested(
         name: &'static str,

@@ -47,6 +47,20 @@ pub struct StreamHash {
     pub sha256: String,
 }
 
+/// A round before the run proper: what it brought stays, whatever becomes of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Round {
+    /// Its own id, which its snapshots bear.
+    pub run: String,
+    /// Whether the main dataset was sent whole.
+    pub full: bool,
+    /// Bytes of its streams before encoding.
+    pub stream_bytes: u64,
+    /// Identity of the main snapshot that was received.
+    pub to_guid: Option<String>,
+}
+
 /// The report of a run, and the content of its last event.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -75,6 +89,9 @@ pub struct RunReport {
     pub from_guid: Option<String>,
     /// Identity of the main snapshot that was received.
     pub to_guid: Option<String>,
+    /// Rounds before the run; not in the last event where there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<Round>,
     /// What commands said that the pipeline file names; not in the last event where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<Said>,
@@ -162,6 +179,7 @@ impl RunReport {
             full: false,
             from_guid: None,
             to_guid: None,
+            rounds: vec![],
             said: vec![],
             hashes: vec![],
             error: None,

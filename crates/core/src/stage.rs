@@ -3,20 +3,25 @@
 mod adapters;
 mod board;
 mod context;
+mod limited;
+mod watchers;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
+pub(crate) use limited::Limited;
 
+use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
-use crate::{Kind, Mismatch, Result};
+use crate::{Error, Kind, Mismatch, Result};
 
 /// What a stage needs for itself while the run lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,8 +45,8 @@ pub struct Branch {
 
 /// One step of a pipeline.
 ///
-/// The order of calls is `flow` and `claims` (pure, before anything), then `survey` of every stage,
-/// then `check` of every stage, then `run` of every stage. Only `run` may change anything.
+/// The order of calls is `flow` and `claims` (pure, before anything), then `scout` and `survey` of every
+/// stage, then `check` of every stage, then `run` of every stage. Only `run` may change anything.
 #[async_trait]
 pub trait Stage: Debug + Send + Sync {
     /// The stage's name as in a pipeline file.
@@ -53,8 +58,25 @@ pub trait Stage: Debug + Send + Sync {
     /// When the stage can't take this kind.
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>>;
 
+    /// How long it may work; a stage that gives streams, until the last of them was taken. Set by the
+    /// pipeline file, for every stage alike. Pure.
+    fn limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it can take part in rounds before the run proper, see [`CheckCx::approaching`]. Pure.
+    fn approaches(&self) -> bool {
+        false
+    }
+
     /// What only one stage of a run may work on. Pure.
     fn claims(&self) -> Vec<Claim> {
+        vec![]
+    }
+
+    /// What it changes for good on its [`host`](Self::host), so that no other run may work on it meanwhile:
+    /// it is locked there before the run asks anything. Pure.
+    fn locks(&self) -> Vec<Claim> {
         vec![]
     }
 
@@ -73,6 +95,12 @@ pub trait Stage: Debug + Send + Sync {
     fn branches(&self) -> &[Branch] {
         &[]
     }
+
+    /// Asks ahead, read-only, what takes time and depends on no other stage, and keeps the answers for
+    /// this stage's own survey: on the board, or in itself. All stages scout side by side, while those in
+    /// front of them are surveyed; a stage is surveyed when it has scouted. What can't be found out here
+    /// is not told: the survey asks again, and so it does where nobody scouted.
+    async fn scout(&self, _cx: &CheckCx) {}
 
     /// Finds out, read-only, what this and other stages need to know, puts it on the board and
     /// notes what a person should see in a plan.
@@ -99,6 +127,18 @@ pub trait Stage: Debug + Send + Sync {
     /// When the target can't be asked.
     async fn holds(&self, _wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
         Ok(None)
+    }
+
+    /// What a key that leads to the machines of this stage must be granted there, see [`guard`](crate::guard).
+    /// Asked after every survey.
+    ///
+    /// # Errors
+    /// A refusal, by default that of a stage that works on another machine and has no rule.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        match self.host().filter(|host| !host.is_local()) {
+            Some(host) => Err(no_rule(self.name(), host.as_ref())),
+            None => Ok(vec![]),
+        }
     }
 
     /// Snapshots of these datasets whose streams an earlier run began to keep and did not end, if this
@@ -135,4 +175,9 @@ pub trait Stage: Debug + Send + Sync {
     /// # Errors
     /// When it fails; the engine then takes back what was armed.
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item>;
+}
+
+pub(crate) fn no_rule(stage: &str, host: &dyn Host) -> Error {
+    let text = format!("there is no rule by which a guard on {} could judge what {stage} does there", host.name());
+    Error::refused(text).hint("a guard is for the key of a machine that sends; run reseed on the one that is changed")
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub use self::buffer::buffer;
 pub use self::exec::Exec;
 pub use self::hash::hash;
+pub use self::tee::TeeInCode as Tee;
 pub use self::throttle::{Hours, TimeOfDay, throttle};
 pub use self::zstd::{unzstd, zstd};
 

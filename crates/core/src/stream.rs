@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{Error, Result};
 
@@ -65,6 +66,29 @@ pub type BoxStream = Box<dyn ByteStream>;
 pub struct Meter {
     bytes: AtomicU64,
     waited: AtomicU64,
+    /// When each wait that goes on began.
+    waits: Mutex<Vec<Instant>>,
+}
+
+/// A wait for one point that goes on until this is dropped.
+#[derive(Debug)]
+pub struct Waiting<'m> {
+    meter: &'m Meter,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.meter.waits();
+        if let Some(at) = waits.iter().position(|since| *since == self.since) {
+            waits.swap_remove(at);
+        }
+        self.meter.add_wait(nanos(self.since.elapsed()));
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Meter {
@@ -73,9 +97,18 @@ impl Meter {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Nanoseconds spent waiting for this point to deliver.
+    /// Nanoseconds spent waiting for this point to deliver, up to now.
     pub fn waited_nanos(&self) -> u64 {
-        self.waited.load(Ordering::Relaxed)
+        let waits = self.waits();
+        let open: u64 = waits.iter().map(|since| nanos(since.elapsed())).sum();
+        self.waited.load(Ordering::Relaxed) + open
+    }
+
+    /// Notes that this point is waited for from now on.
+    pub fn wait(&self) -> Waiting<'_> {
+        let since = Instant::now();
+        self.waits().push(since);
+        Waiting { meter: self, since }
     }
 
     /// Notes that `bytes` more have passed.
@@ -86,6 +119,10 @@ impl Meter {
     /// Notes `nanos` more of waiting.
     pub fn add_wait(&self, nanos: u64) {
         self.waited.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    fn waits(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,9 +142,9 @@ impl Metered {
 #[async_trait]
 impl ByteStream for Metered {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        let asked = Instant::now();
+        let waiting = self.meter.wait();
         let item = self.inner.next().await;
-        self.meter.add_wait(asked.elapsed().as_nanos() as u64);
+        drop(waiting);
         if let Ok(Some(bytes)) = &item {
             self.meter.add(bytes.len() as u64);
         }

@@ -31,7 +31,7 @@ pub use filter::FilterContract;
 pub use host::{arguments_arrive_as_they_are, bytes_arrive_as_they_are, dropped_processes_end};
 pub use host::{every_exit_status_is_told, holds_as_a_host, reconnects};
 pub use probe::{Probe, endless};
-pub use undo::holds_as_an_undo;
+pub use undo::{holds_as_an_undo, survives_being_written};
 pub use unwind::{FAULTS, Fault, unwinds};
 
 use crate::Format;

@@ -25,7 +25,7 @@ for _ in $(seq 250); do runs "$1" || break; sleep 0.02; done"#;
 /// Writes down its number and becomes the server, with what that says in a file.
 const START: &str = r#"echo $$ > "$1/pid"; home=$1; shift; exec "$@" >"$home/log" 2>&1 </dev/null"#;
 
-/// A SeaweedFS with S3, one user and no bucket. It ends with this, and at the latest with the lab.
+/// A SeaweedFS with S3, two users and no bucket. It ends with this, and at the latest with the lab.
 #[derive(Debug)]
 pub struct Seaweed {
     process: Child,
@@ -36,6 +36,8 @@ pub struct Seaweed {
     pub access_key_id: String,
     /// The user's secret key.
     pub secret_access_key: String,
+    /// The two keys of a user who may list and read.
+    pub reader: (String, String),
 }
 
 /// The program, where it is installed: in the PATH or in the cache that `scripts/get-seaweedfs` fills.
@@ -63,11 +65,16 @@ impl Seaweed {
         let home = lab.directory().join(format!("seaweed-{port}"));
         make_directory(&home.join("data"))?;
         let (id, secret) = ("labaccesskey".to_owned(), format!("labsecretkey{port}"));
-        write(&home.join("s3.json"), &identities(&id, &secret), 0o600)?;
+        let reader = ("labreaderkey".to_owned(), format!("labreadersecret{port}"));
+        let both = [
+            identity("lab", &id, &secret, r#""Admin","Read","Write","List","Tagging""#),
+            identity("reader", &reader.0, &reader.1, r#""Read","List""#),
+        ];
+        write(&home.join("s3.json"), &format!(r#"{{"identities":[{}]}}"#, both.join(",")), 0o600)?;
         lab.guard().add(&script(END, &text(&home)))?;
         let words = words(&weed, &home, port, filer)?;
         let process = Tool::new("sh").args(["-c", START, "sh"]).arg(text(&home)).args(words).start()?;
-        let server = Self { process, port, filer, access_key_id: id, secret_access_key: secret };
+        let server = Self { process, port, filer, access_key_id: id, secret_access_key: secret, reader };
         wait_until("an answer of SeaweedFS", PATIENCE, || Ok(server.answers()))?;
         Ok(server)
     }
@@ -111,10 +118,9 @@ impl Drop for Seaweed {
     }
 }
 
-fn identities(id: &str, secret: &str) -> String {
-    format!(
-        r#"{{"identities":[{{"name":"lab","credentials":[{{"accessKey":"{id}","secretKey":"{secret}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
-    )
+fn identity(name: &str, id: &str, secret: &str, actions: &str) -> String {
+    let keys = format!(r#"[{{"accessKey":"{id}","secretKey":"{secret}"}}]"#);
+    format!(r#"{{"name":"{name}","credentials":{keys},"actions":[{actions}]}}"#)
 }
 
 /// The command: every port is a free one, and every socket lies in the lab.

@@ -6,6 +6,7 @@ use reseed_core::config::{BuildCx, Located, Problem, Ref, Secret, SecretSource};
 use reseed_core::host::Host;
 use reseed_core::register_resource;
 use reseed_core::registry::ResourceConfig;
+use reseed_core::stage::Claim;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,6 +56,15 @@ pub struct Cluster {
     pub user: Option<String>,
     /// How it is started and stopped.
     pub service: Service,
+}
+
+impl Cluster {
+    /// What nobody else may work on while a run changes its data.
+    pub(crate) fn locks(&self) -> Vec<Claim> {
+        let claim =
+            |name: &String| Claim { what: "data directory", host: self.host.name().to_owned(), name: name.clone() };
+        self.data_directory.iter().map(claim).collect()
+    }
 }
 
 /// In an undo or a chore, a cluster is its name: `#[serde(with = "crate::cluster::by_name")]`.

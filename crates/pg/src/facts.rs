@@ -1,8 +1,8 @@
 //! What the stages of the primary find out and those of the standby need.
 
-use reseed_core::Result;
 use reseed_core::item::{Fact, Facts, StagedFacts};
 use reseed_core::stage::{Ahead, CheckCx};
+use reseed_core::{Error, Result, names};
 use serde::{Deserialize, Serialize};
 
 /// How the snapshot is made sound.
@@ -33,6 +33,24 @@ pub struct Layout {
     pub wal_directory: Option<String>,
     /// Tablespaces.
     pub tablespaces: Vec<Tablespace>,
+}
+
+impl Layout {
+    /// Judges paths that another machine, its server or a repository told.
+    ///
+    /// # Errors
+    /// Which of them is none.
+    pub(crate) fn check(&self) -> Result<()> {
+        let tablespaces = self.tablespaces.iter().map(|tablespace| &tablespace.path);
+        let mut all = [&self.data_directory].into_iter().chain(&self.wal_directory).chain(tablespaces);
+        match all.find_map(|path| Some((path, names::wrong_path(path)?))) {
+            Some((path, why)) => {
+                let text = format!("`{}` is told to be a directory of the source: {why}", names::shown(path));
+                Err(Error::refused(text))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// What identifies a cluster and decides whether another can follow it. Put on the board while
@@ -69,6 +87,20 @@ impl Source {
     /// The major version: 10, 11 … 18.
     pub fn major(&self) -> u32 {
         self.version / 10_000
+    }
+
+    /// Judges what a repository keeps of a source: paths, and names of settings, which end up in
+    /// configuration files.
+    ///
+    /// # Errors
+    /// A refusal that names what is wrong.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.layout.check()?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        match self.minimum_settings.iter().find(|(name, _)| name.is_empty() || !name.chars().all(plain)) {
+            Some((name, _)) => Err(Error::refused(format!("`{}` is no name of a setting", names::shown(name)))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -132,4 +164,46 @@ pub(crate) fn slots(run: &str, branches: &[Ahead]) -> Vec<(Option<String>, Strin
 
 impl Fact for Backup {
     const KEY: &'static str = "postgresql.backup";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        let tablespaces = vec![Tablespace { oid: 16385, path: "/srv/a b".into() }];
+        Source {
+            system_identifier: 1,
+            version: 150_018,
+            timeline: 1,
+            layout: Layout { data_directory: "/d".into(), wal_directory: Some("/w".into()), tablespaces },
+            minimum_settings: vec![("max_connections".into(), 100)],
+            wal_segment_size: 16 << 20,
+            data_checksums: true,
+            full_page_writes: true,
+            upstream: String::new(),
+        }
+    }
+
+    #[test]
+    fn names_of_a_source_are_judged_before_they_reach_a_command_or_a_file() {
+        assert!(source().check().is_ok());
+        for hostile in ["d", "/d/../etc", "/d\n/etc", "/d/", "-rf", "/\u{1b}[2J"] {
+            let mut data = source();
+            data.layout.data_directory = hostile.into();
+            let mut wal = source();
+            wal.layout.wal_directory = Some(hostile.into());
+            let mut space = source();
+            space.layout.tablespaces[0].path = hostile.into();
+            for bad in [data, wal, space] {
+                let told = bad.check().unwrap_err().chain();
+                assert!(told.contains("is told to be a directory of the source"), "{told}");
+                assert!(!told.contains(char::is_control), "{told:?}");
+            }
+        }
+        for hostile in ["", "a = 1\nrecovery_target_action", "shared preload", "A'"] {
+            let minimum_settings = vec![(hostile.to_owned(), 1)];
+            assert!(Source { minimum_settings, ..source() }.check().is_err(), "{hostile:?}");
+        }
+    }
 }

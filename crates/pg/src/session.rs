@@ -36,6 +36,9 @@ const SETTINGS: &str = "SET search_path = pg_catalog; \
      'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
 
 /// One connection to a server. It ends when it is closed or dropped.
+///
+/// Statements that are awaited together are sent together and done in the order in which they were first
+/// polled: on a long way, that is the time of one.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
@@ -53,8 +56,9 @@ impl Session {
         let endpoint = Endpoint::of(cluster)?;
         let (client, driver) = dial::dial(&endpoint, application).await?;
         let mut session = Self { client, driver, pid: 0, server: endpoint.to_string() };
-        session.run(SETTINGS).await?;
-        session.pid = session.backend_pid().await?;
+        // Sent together, done in this order.
+        let ((), pid) = tokio::try_join!(session.run(SETTINGS), session.backend_pid())?;
+        session.pid = pid;
         Ok(session)
     }
 

@@ -2,13 +2,16 @@
 
 mod backup;
 pub mod basebackup;
+pub(crate) mod guard;
 mod held;
 mod identity;
 mod layout;
+mod lock;
 mod mode;
 mod quiesce;
 mod release;
 mod requirements;
+mod rule;
 mod server;
 pub(crate) mod slot;
 mod statements;
@@ -41,6 +44,7 @@ mod tests {
             role: Role { name: "repl".into(), replication: true, checkpoint: true, missing: vec![] },
             room: Room { max_wal_senders: 10, slots: 1, max_slots: 10 },
             senders: vec![],
+            wal_kept: None,
         }
     }
 }

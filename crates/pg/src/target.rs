@@ -1,11 +1,14 @@
 //! The standby's side: survey, stop, configure, switch, start and prove.
 
+mod again;
+mod amcheck;
 mod ask;
 mod conf;
 mod configure;
 mod conninfo;
 mod control_file;
 mod copy;
+mod intact;
 mod judge;
 mod log;
 mod old_slot;

@@ -14,7 +14,7 @@ use crate::parse::{self, Filesystem, Root};
 use crate::table::Table;
 
 /// Everything about one file system in one answer; `$1` is one of its mount points.
-const SURVEY: &str = r#"set -e
+pub(crate) const SURVEY: &str = r#"set -e
 btrfs filesystem show -- "$1"; echo all
 btrfs subvolume list -a -p -c -u -q -R -- "$1"; echo readonly
 btrfs subvolume list -a -r -- "$1"; echo here
@@ -22,7 +22,7 @@ btrfs subvolume show -- "$1" || :"#;
 
 /// Makes a snapshot, writable or, with `-r`, not. A directory that is in its place must be empty and
 /// goes: `btrfs` itself would put the snapshot into it.
-const SNAPSHOT: &str = r#"[ ! -d "$2" ] || rmdir -- "$2" || exit 1
+pub(crate) const SNAPSHOT: &str = r#"[ ! -d "$2" ] || rmdir -- "$2" || exit 1
 [ ! -e "$2" ] && [ ! -L "$2" ] || { echo "$2 is there already" >&2; exit 1; }
 from=$1 to=$2; shift 2; exec btrfs subvolume snapshot "$@" -- "$from" "$to""#;
 
@@ -33,6 +33,9 @@ const CREATE: &str = r#"[ ! -d "$1" ] || rmdir -- "$1" || exit 1; exec btrfs sub
 const RENAME: &str = r#"[ "$(dirname -- "$1")" = "$(dirname -- "$2")" ] || { echo "not in one directory" >&2; exit 1; }
 [ ! -e "$2" ] && [ ! -L "$2" ] || { echo "$2 is there already" >&2; exit 1; }
 exec mv -T -- "$1" "$2""#;
+
+/// Makes a directory that only root sees into, and those above it.
+pub(crate) const MKDIR: &str = r#"umask 077; exec mkdir -p -- "$1""#;
 
 /// How long something that is in use is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -178,8 +181,7 @@ impl Btrfs {
             return Ok(());
         }
         cx.arm(RemoveEmpty { host: Arc::clone(&self.host), paths })?;
-        let script = r#"umask 077; exec mkdir -p -- "$1""#;
-        self.run(Command::script(script).titled("mkdir -p").arg(path)).await.map(drop)
+        self.run(Command::script(MKDIR).titled("mkdir -p").arg(path)).await.map(drop)
     }
 
     /// Of a directory and those above it, the ones that are not there, the deepest first.

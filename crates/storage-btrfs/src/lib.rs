@@ -13,6 +13,7 @@ mod aside;
 mod btrfs;
 mod check;
 mod clone;
+mod guard;
 mod parse;
 mod prune;
 mod receive;
@@ -21,6 +22,8 @@ mod shared;
 mod snapshot;
 pub mod stream;
 mod table;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod undo;
 
 pub use shared::FORMAT;

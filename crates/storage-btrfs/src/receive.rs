@@ -12,6 +12,7 @@ use reseed_core::item::{SnapshotPart, StreamHeader, Volume};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
+use reseed_storage::room::{self, MinFree};
 use reseed_storage::{Goal, Mapping, SendPlan, SourcePlan, Unmapped, keep, unborn};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,6 +43,11 @@ struct ReceiveConfig {
     /// at least 1, by default 2.
     #[serde(default = "two")]
     keep: Located<usize>,
+    /// How much of the file system must stay free, for the databases that live on it: a share, `5%`, or an
+    /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
+    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    #[serde(default)]
+    min_free: MinFree,
 }
 
 fn two() -> Located<usize> {
@@ -62,7 +68,7 @@ impl StageConfig for ReceiveConfig {
         let (into, btrfs, keep) = (into?, Btrfs::on(&host?), keep?);
         let fresh = Mapping::new(Goal::Into(into.clone()), map);
         let (mapping, target) = (Mutex::new(fresh.clone()), OnceCell::new());
-        Some(Arc::new(SinkStage(Receiver { btrfs, into, fresh, mapping, target, keep })))
+        Some(Arc::new(SinkStage(Receiver { btrfs, into, fresh, mapping, target, keep, min_free: self.min_free })))
     }
 }
 
@@ -76,6 +82,7 @@ struct Receiver {
     mapping: Mutex<Mapping>,
     target: OnceCell<String>,
     keep: usize,
+    min_free: MinFree,
 }
 
 #[async_trait]
@@ -90,6 +97,10 @@ impl Sink for Receiver {
 
     fn host(&self) -> Arc<dyn Host> {
         Arc::clone(self.btrfs.host())
+    }
+
+    fn approaches(&self) -> bool {
+        true
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -110,6 +121,7 @@ impl Sink for Receiver {
         check::is_root(&self.btrfs).await?;
         let table = self.btrfs.table(&[&self.into]).await?;
         let filesystem = check::filesystem(&table, &self.into, self.btrfs.host().name())?;
+        self.room(None).await?;
         let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
         if let Some(source) = cx.board().get::<SourcePlan>() {
             let directories = plan.directories.iter().map(|(_, directory)| directory.as_str());
@@ -168,6 +180,25 @@ impl Receiver {
             Some(seen) => check::pristine(&self.btrfs, table, seen).await,
             None => Err(Error::failed(format!("{} does not hold what the increment starts from", self.into))),
         }
+    }
+
+    /// Refuses where less is free than will come.
+    async fn room(&self, bytes: Option<u64>) -> Result<()> {
+        let (host, into) = (self.btrfs.host(), &self.into);
+        let room = room::of_path(host, into).await?;
+        let what = format!("the file system of {into} on {}", host.name());
+        self.min_free.check(&what, room, bytes, &format!("btrfs filesystem usage {into}"))
+    }
+
+    /// Watches, until the run ends, that enough stays free.
+    fn watch_room(&self, cx: &StageCx) {
+        let (host, into) = (Arc::clone(self.btrfs.host()), self.into.clone());
+        let what = format!("the file system of {into} on {}", host.name());
+        let ask = move || {
+            let (host, into) = (Arc::clone(&host), into.clone());
+            async move { room::of_path(&host, &into).await }
+        };
+        self.min_free.watch(what, ask, cx);
     }
 
     /// Gives every part its directory, from the beginning.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::BuildCx;
+use reseed_core::guard::Grant;
 use reseed_core::host::{Command, Job};
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use crate::btrfs::Btrfs;
 use crate::check;
 use crate::shared::FORMAT;
+use crate::snapshot::Homes;
 use crate::stream::{Expected, Whole};
 use crate::table::{Seen, Table};
 
@@ -32,8 +34,10 @@ struct SendConfig {}
 
 register_stage!(SendConfig);
 
+pub(crate) const NAME: &str = "btrfs-send";
+
 impl StageConfig for SendConfig {
-    const NAME: &'static str = "btrfs-send";
+    const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         Some(Arc::new(SourceStage(Sender)))
@@ -59,8 +63,9 @@ impl Source for Sender {
         let table = table(&Btrfs::on(&source.host), &parts).await?;
         let held = cx.holdings(&parts).await?;
         let outgoing = parts.iter().map(|part| outgoing(&table, part, &held, cx));
-        let plan = outgoing.collect();
-        cx.board().put(SendPlan(plan));
+        let plan = SendPlan(outgoing.collect());
+        cx.board().put(plan.outlook());
+        cx.board().put(plan);
         Ok(())
     }
 
@@ -76,6 +81,12 @@ impl Source for Sender {
             }
         }
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let host = cx.board().get::<SourcePlan>().map(|plan| Arc::clone(&plan.host)).filter(|host| !host.is_local());
+        let (Some(host), Some(homes)) = (host, cx.board().get::<Homes>()) else { return Ok(vec![]) };
+        Ok(homes.0.iter().map(|(_, home)| Grant::on(host.name(), NAME, home)).collect())
     }
 
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {

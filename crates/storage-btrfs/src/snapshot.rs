@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{ArmedSnapshots, Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
@@ -16,11 +17,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::btrfs::Btrfs;
-use crate::check;
 use crate::prune::Prune;
 use crate::shared::{FORMAT, TERMS, snapshot_name};
 use crate::table::Table;
 use crate::undo::DeleteSubvolume;
+use crate::{check, guard};
 
 /// Takes a read-only btrfs snapshot of every subvolume that holds a part of the data. A snapshot is
 /// atomic for one subvolume only: where the data lies in several, the server must be in backup mode.
@@ -51,8 +52,10 @@ fn two() -> Located<usize> {
 
 register_stage!(SnapshotConfig);
 
+pub(crate) const NAME: &str = "btrfs-snapshot";
+
 impl StageConfig for SnapshotConfig {
-    const NAME: &'static str = "btrfs-snapshot";
+    const NAME: &'static str = NAME;
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let subvolumes: Vec<_> = self.subvolumes.iter().map(|path| check::path(path, cx)).collect();
@@ -75,12 +78,16 @@ struct Snapshots {
 
 /// Each subvolume of the source and the directory of its snapshots, from the survey.
 #[derive(Debug, Clone)]
-struct Homes(Vec<(String, String)>);
+pub(crate) struct Homes(pub(crate) Vec<(String, String)>);
 
 #[async_trait]
 impl Stage for Snapshots {
     fn name(&self) -> &str {
         SnapshotConfig::NAME
+    }
+
+    fn approaches(&self) -> bool {
+        true
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
@@ -119,6 +126,13 @@ impl Stage for Snapshots {
         cx.board().put(homes);
         cx.board().put(SourcePlan { host: Arc::clone(self.btrfs.host()), layout });
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let host = self.btrfs.host();
+        let Some(homes) = cx.board().get::<Homes>().filter(|_| !host.is_local()) else { return Ok(vec![]) };
+        let grant = |(subvolume, home): &(String, String)| Grant::on(host.name(), NAME, guard::object(subvolume, home));
+        Ok(homes.0.iter().map(grant).collect())
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

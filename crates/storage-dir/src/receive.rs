@@ -13,6 +13,7 @@ use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Sta
 use reseed_core::{Error, Format, Kind, Mismatch, Result, register_stage};
 use reseed_pg::basebackup::{Announced, Base, DATA, FORMAT, Kept, Receiver};
 use reseed_pg::cluster::Cluster;
+use reseed_storage::room::{self, MinFree};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,6 +43,11 @@ struct ReceiveConfig {
     /// space until then. With 0, no backup is kept and every one is whole.
     #[serde(default = "seven")]
     keep_increments: usize,
+    /// How much of the file system must stay free, for the databases that live on it: a share, `5%`, or an
+    /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
+    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    #[serde(default)]
+    min_free: MinFree,
     /// Whether `pg_verifybackup` reads everything that was received, and what was put together,
     /// before it is used (PostgreSQL 13 and later).
     #[serde(default = "yes")]
@@ -78,7 +84,8 @@ impl StageConfig for ReceiveConfig {
         }
         let cluster = cluster?;
         let store = Store { host: Arc::clone(&cluster.host), path };
-        let receiver = Directory { cluster, store, keep_increments: self.keep_increments, verify: self.verify };
+        let Self { keep_increments, min_free, verify, .. } = self;
+        let receiver = Directory { cluster, store, keep_increments, min_free, verify };
         Some(Arc::new(DirReceive(SinkStage(receiver))))
     }
 }
@@ -89,6 +96,7 @@ struct Directory {
     cluster: Arc<Cluster>,
     store: Store,
     keep_increments: usize,
+    min_free: MinFree,
     verify: bool,
 }
 
@@ -220,6 +228,13 @@ impl Sink for Directory {
         let receiver = Receiver::of(&self.cluster, cx).await?;
         let arrival = self.prepare(&receiver, header, cx).await?;
         let directory = arrival.directory.clone();
+        let (host, path) = (Arc::clone(&self.store.host), self.store.path.clone());
+        let what = format!("the file system of {path} on {}", host.name());
+        let ask = move || {
+            let (host, path) = (Arc::clone(&host), path.clone());
+            async move { room::of_path(&host, &path).await }
+        };
+        self.min_free.watch(what, ask, cx);
         self.arm(&directory, &receiver, cx).await?;
         self.store.directory(&directory, receiver.user()).await?;
         cx.board().put(arrival);
@@ -267,6 +282,10 @@ impl Stage for DirReceive {
 
     fn claims(&self) -> Vec<Claim> {
         self.0.claims()
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.0.locks()
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {

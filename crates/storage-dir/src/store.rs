@@ -25,7 +25,6 @@ up=$1; while [ ! -d "$up" ]; do up=$(dirname -- "$up"); done
 [ "$up" = "$1" ] || [ "$up" = "$(dirname -- "$1")" ] || say missing "$(dirname -- "$1")"
 say path "$(cd -- "$up" && pwd -P)${1#"$up"}"
 say device "$(device "$up")"
-say free "$(df -P -k -- "$up" | awk 'NR == 2 { print $4 }')"
 [ -w "$up" ] || say closed "$up"
 if [ -d "$1" ]; then
   if [ -e "$1/.reseed" ]; then say state ours; say owner "$(cat -- "$1/.reseed")"
@@ -75,8 +74,6 @@ pub(crate) struct Inspection {
     pub(crate) state: State,
     /// Number of the file system that the store is, or would be, on.
     pub(crate) device: String,
-    /// Bytes that are free there.
-    pub(crate) free: Option<u64>,
     /// Number of the file system of the directory above the live one.
     pub(crate) above: Option<String>,
     /// Number of the file system of the live directory, if it is there.
@@ -157,7 +154,6 @@ fn parse(text: &str) -> Option<Inspection> {
         path: one("path")?,
         state,
         device: one("device")?,
-        free: one("free").and_then(|blocks| blocks.parse::<u64>().ok()).map(|blocks| blocks * 1024),
         above: one("above"),
         live: one("live"),
         missing: all("missing"),
@@ -171,11 +167,11 @@ mod tests {
 
     #[test]
     fn what_was_found_is_read() {
-        let text = "path\t/data/my store\ndevice\t43\nfree\t1024\nstate\tours\nowner\t/data/pg\nabove\t43\n\
+        let text = "path\t/data/my store\ndevice\t43\nstate\tours\nowner\t/data/pg\nabove\t43\n\
                     closed\t/data\nlive\t43\n";
         let found = parse(text).unwrap();
         assert_eq!(found.state, State::Ours("/data/pg".into()));
-        assert_eq!((found.free, found.live.as_deref()), (Some(1 << 20), Some("43")));
+        assert_eq!(found.live.as_deref(), Some("43"));
         assert_eq!(found.closed, ["/data"]);
         assert_eq!(parse("path\t/a\n"), None);
     }

@@ -36,9 +36,8 @@ pub(crate) struct Live {
 impl Live {
     /// Looks at a dataset; `None` where there is none of this name.
     pub(crate) async fn look(zfs: &Zfs, root: &str) -> Result<Option<Self>> {
-        let Some(guid) = zfs.guid(root).await? else { return Ok(None) };
-        let tree = zfs.filesystems(root).await?;
-        Ok(Some(Self { root: root.to_owned(), guid, tree }))
+        let (guid, tree) = tokio::try_join!(zfs.guid(root), zfs.filesystems(root))?;
+        Ok(guid.map(|guid| Self { root: root.to_owned(), guid, tree }))
     }
 
     /// The name that it has aside.
@@ -202,7 +201,7 @@ async fn destroy(zfs: &Zfs, aside: &str, holder: Option<&str>) -> Result<()> {
     if let Some(holder) = holder {
         for dataset in zfs.filesystems(aside).await? {
             let snapshots = zfs.snapshots(&dataset.name).await?;
-            for snapshot in snapshots.iter().filter(|snapshot| snapshot.held) {
+            for snapshot in snapshots.iter().filter(|snapshot| snapshot.held()) {
                 zfs.release(&snapshot.name, &prune::tag(holder)).await?;
             }
         }

@@ -12,6 +12,7 @@ mod aside;
 mod check;
 mod clone;
 mod fresh;
+mod guard;
 mod name;
 mod parse;
 mod partial;
@@ -22,6 +23,8 @@ mod send;
 mod shared;
 mod snapshot;
 pub mod stream;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod undo;
 mod zfs;
 

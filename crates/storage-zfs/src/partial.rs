@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn snapshot(name: &str, guid: &str) -> Snapshot {
-        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, held: false }
+        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, holds: 0 }
     }
 
     fn partial(from: Option<&str>, to: &str) -> Partial {

@@ -45,21 +45,32 @@ pub(crate) struct Prune {
 }
 
 impl Prune {
-    /// Puts a hold on the newest and takes it off the others; whether it took any off. Where that
-    /// can't be done, nothing is lost but a protection against a careless hand.
-    async fn move_hold(&self, snapshots: &[Snapshot], newest: &str) -> Result<bool> {
+    /// Puts a hold on the newest and takes it off the others. Where that can't be done, nothing is lost
+    /// but a protection against a careless hand. Where there is one to take off, one can be put on, so
+    /// both are done side by side.
+    async fn move_hold(&self, snapshots: &mut [Snapshot], newest: &str) -> Result<()> {
         let tag = tag(&self.target);
-        let real = || snapshots.iter().filter(|snapshot| !snapshot.is_bookmark());
-        for snapshot in real().filter(|snapshot| snapshot.guid == newest) {
-            if !self.zfs.hold(&snapshot.name, &tag).await? {
-                return Ok(false);
+        let (mut held, mut fresh) = (vec![], vec![]);
+        for snapshot in snapshots.iter_mut().filter(|snapshot| !snapshot.is_bookmark()) {
+            match snapshot.guid == newest {
+                true => fresh.push(snapshot.name.clone()),
+                false if snapshot.held() => held.push(snapshot),
+                false => {}
             }
         }
-        let mut released = false;
-        for snapshot in real().filter(|snapshot| snapshot.held && snapshot.guid != newest) {
-            released |= self.zfs.release(&snapshot.name, &tag).await?;
-        }
-        Ok(released)
+        let hold = async {
+            for name in &fresh {
+                self.zfs.hold(name, &tag).await?;
+            }
+            Ok(())
+        };
+        let release = async {
+            for snapshot in held {
+                snapshot.holds -= u64::from(self.zfs.release(&snapshot.name, &tag).await?);
+            }
+            Ok(())
+        };
+        tokio::try_join!(hold, release).map(drop)
     }
 
     /// Bookmarks the newest for this target and lets go of older bookmarks of it; whether the newest has
@@ -80,16 +91,15 @@ impl Prune {
     }
 
     /// With a bookmark for an anchor no snapshot of this target stays, but for what is needed otherwise.
-    async fn only_bookmark(&self, dataset: &str, snapshots: &[Snapshot]) -> Result<usize> {
+    async fn only_bookmark(&self, snapshots: &[Snapshot]) -> Result<usize> {
         let (tag, mut gone) = (tag(&self.target), 0);
-        let origins = self.zfs.origins(dataset).await?;
-        for one in snapshots.iter().filter(|one| is_ours(one, &self.target) && !origins.contains(&one.name)) {
-            if one.held {
+        for one in snapshots.iter().filter(|one| is_ours(one, &self.target)) {
+            if one.held() {
                 self.zfs.release(&one.name, &tag).await?;
             }
-            match self.zfs.destroy(&one.name, false).await {
+            match self.zfs.destroy_unless_cloned(&one.name).await {
                 Err(error) if matches!(error.said(), Some(Said::Held | Said::Busy)) => {}
-                done => done.map(|()| gone += 1)?,
+                done => gone += usize::from(done?),
             }
         }
         Ok(gone)
@@ -102,20 +112,14 @@ impl Prune {
             && self.bookmark(&snapshots, newest).await?
             && anchor == Anchor::Bookmark
         {
-            return self.only_bookmark(dataset, &snapshots).await;
+            return self.only_bookmark(&snapshots).await;
         }
-        if self.move_hold(&snapshots, newest).await? {
-            snapshots = self.zfs.snapshots(dataset).await?;
+        self.move_hold(&mut snapshots, newest).await?;
+        let mut gone = 0;
+        for name in surplus(&snapshots, &self.target, newest, self.keep) {
+            gone += usize::from(self.zfs.destroy_unless_cloned(&name).await?);
         }
-        if surplus(&snapshots, &self.target, newest, self.keep, &[]).is_empty() {
-            return Ok(0);
-        }
-        let origins = self.zfs.origins(dataset).await?;
-        let surplus = surplus(&snapshots, &self.target, newest, self.keep, &origins);
-        for name in &surplus {
-            self.zfs.destroy(name, false).await?;
-        }
-        Ok(surplus.len())
+        Ok(gone)
     }
 }
 
@@ -152,6 +156,11 @@ pub(crate) fn bookmark_end(target: &str) -> String {
     format!(".{}", target.replace('/', ":"))
 }
 
+/// Whether a name of a bookmark may end like this.
+pub(crate) fn is_bookmark_end(text: &str) -> bool {
+    text.strip_prefix('.').is_some_and(|target| !target.is_empty() && !target.contains(['/', '@', '#']))
+}
+
 /// Names of reseed's bookmarks for one target, but for the newest one.
 fn old_bookmarks(all: &[Snapshot], end: &str, newest: &str) -> Vec<String> {
     let ours = |one: &&Snapshot| {
@@ -166,10 +175,10 @@ fn is_ours(snapshot: &Snapshot, target: &str) -> bool {
     made && snapshot.target.as_deref() == Some(target)
 }
 
-/// Names of snapshots that nothing needs.
-fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize, origins: &[String]) -> Vec<String> {
+/// Names of snapshots that nothing needs, unless it be a clone.
+fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize) -> Vec<String> {
     let ours = |snapshot: &&Snapshot| is_ours(snapshot, target);
-    let may_go = |one: &&Snapshot| one.guid != newest && !one.held && !origins.contains(&one.name);
+    let may_go = |one: &&Snapshot| one.guid != newest && !one.held();
     let go = keep::surplus(all.iter().filter(ours).collect(), keep, may_go);
     go.into_iter().map(|snapshot| snapshot.name.clone()).collect()
 }
@@ -180,7 +189,7 @@ mod tests {
 
     fn snapshot(name: &str, target: Option<&str>) -> Snapshot {
         let guid = name.to_owned();
-        Snapshot { name: format!("ta/a@{name}"), guid, target: target.map(str::to_owned), held: false }
+        Snapshot { name: format!("ta/a@{name}"), guid, target: target.map(str::to_owned), holds: 0 }
     }
 
     #[test]
@@ -189,10 +198,10 @@ mod tests {
         all.push(snapshot("daily", None));
         all.push(snapshot("reseed-7", Some("other")));
         all.push(snapshot("mine", Some("t")));
-        all[1].held = true;
-        let go = surplus(&all, "t", "reseed-3", 2, &["ta/a@reseed-4".to_owned()]);
-        assert_eq!(go, ["ta/a@reseed-1"]);
-        assert!(surplus(&all, "t", "reseed-6", 0, &[]).iter().all(|name| name != "ta/a@reseed-6"));
+        all[1].holds = 1;
+        let go = surplus(&all, "t", "reseed-3", 2);
+        assert_eq!(go, ["ta/a@reseed-1", "ta/a@reseed-4"]);
+        assert!(surplus(&all, "t", "reseed-6", 0).iter().all(|name| name != "ta/a@reseed-6"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
 use reseed_storage::keep;
+use reseed_storage::room::MinFree;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -56,6 +57,11 @@ struct ReceiveConfig {
     /// at least 1, by default 2. What is held, or has clones, stays in any case.
     #[serde(default = "two")]
     keep: Located<usize>,
+    /// How much of the pool must stay free, for the databases that live on it: a share, `5%`, or an
+    /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
+    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    #[serde(default)]
+    min_free: MinFree,
     /// With `over`: how long the live dataset that stepped aside is kept, as
     /// `NAME-reseed-old-RUN`. Without it, it is destroyed as soon as the run has succeeded.
     keep_old: Option<Located<Period>>,
@@ -85,9 +91,9 @@ impl StageConfig for ReceiveConfig {
         let mapping = Mapping::new(goal.clone(), map?);
         let keep_old = self.keep_old.map(|period| period.0).unwrap_or_default();
         let (zfs, keep) = (Zfs::on(&host?), keep?);
-        let fresh = mapping.clone();
+        let (fresh, min_free) = (mapping.clone(), self.min_free);
         let (mapping, moved, target) = (Mutex::new(mapping), Mutex::default(), OnceCell::new());
-        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, target, keep, keep_old })))
+        Some(Arc::new(SinkStage(Receiver { zfs, goal, fresh, mapping, moved, target, keep, min_free, keep_old })))
     }
 }
 
@@ -128,6 +134,7 @@ struct Receiver {
     moved: Mutex<Moved>,
     target: OnceCell<String>,
     keep: usize,
+    min_free: MinFree,
     keep_old: Duration,
 }
 
@@ -154,8 +161,17 @@ impl Sink for Receiver {
         Arc::clone(self.zfs.host())
     }
 
+    /// In place the live data would have to be down for all the rounds.
+    fn approaches(&self) -> bool {
+        matches!(self.goal, Goal::Into(_))
+    }
+
     fn claims(&self) -> Vec<Claim> {
         vec![Claim { what: "dataset", host: self.zfs.host().name().to_owned(), name: self.top().to_owned() }]
+    }
+
+    async fn scout(&self, _cx: &CheckCx) {
+        let _ = tokio::join!(self.target(), self.zfs.scout());
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -178,8 +194,9 @@ impl Sink for Receiver {
         let assigned = self.assign(wanted).map_err(refuse)?;
         kept::look(self, &assigned, cx).await?;
         let mut datasets = Vec::with_capacity(wanted.len());
-        for (part, dataset) in assigned {
-            let snapshots = self.zfs.snapshots(&dataset).await?;
+        let names: Vec<_> = assigned.iter().map(|(_, dataset)| dataset.as_str()).collect();
+        let all = self.zfs.snapshots_of(&names).await?;
+        for ((part, _), snapshots) in assigned.into_iter().zip(all) {
             let held = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark());
             datasets.push(Holding { dataset: part.dataset, guids: held.map(|snapshot| snapshot.guid).collect() });
         }

@@ -2,11 +2,13 @@
 
 mod base;
 mod flags;
+pub(crate) mod known;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located};
+use reseed_core::guard::Grant;
 use reseed_core::host::{Command, Job};
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
@@ -17,10 +19,12 @@ use serde::Deserialize;
 
 use self::base::{newest_common, outgoing};
 use self::flags::{Encrypted, Means, remembered};
+use self::known::{listed, zfs_of};
 use crate::check;
 use crate::parse::{Snapshot, estimate};
 use crate::partial::{Partial, Partials, Resuming};
 use crate::shared::{Chain, FORMAT, SendPlan, SentWith, SourcePlan, unborn};
+use crate::stream::{Expected, Whole};
 use crate::zfs::Zfs;
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
@@ -29,6 +33,10 @@ use crate::zfs::Zfs;
 /// embedded and compressed blocks go as they are; a copy that was begun in one way is gone on with in
 /// the same. Where an earlier transfer was interrupted, it is gone on with where it stopped, and an
 /// increment follows.
+///
+/// On its way the stream is read: every record's checksum must be right, it must be of the snapshot that
+/// was taken and start from what was chosen, and it must come to its own end. Streams that this process
+/// does not see as they are, because another machine compresses them, are judged by their receiver alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SendConfig {
@@ -41,8 +49,10 @@ struct SendConfig {
 
 register_stage!(SendConfig);
 
+pub(crate) const NAME: &str = "zfs-send";
+
 impl StageConfig for SendConfig {
-    const NAME: &'static str = "zfs-send";
+    const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         Some(Arc::new(SourceStage(Sender { encrypted: self.encrypted })))
@@ -66,35 +76,45 @@ impl Source for Sender {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
-        let zfs = Zfs::on(&source.host);
+        let zfs = zfs_of(&source.host, cx);
         let parts = unborn(&source.layout);
-        let held = cx.holdings(&parts).await?;
+        let datasets: Vec<_> = parts.iter().map(|part| part.dataset.as_str()).collect();
+        let mine = async { Ok(zfs.snapshots_of(&datasets).await?) };
+        let (held, mine) = tokio::try_join!(cx.holdings(&parts), mine)?;
         let (mut plan, mut resuming) = (Vec::with_capacity(parts.len()), vec![]);
-        for part in &parts {
-            plan.push(outgoing(&zfs, part, &held, cx, &mut resuming).await?);
+        for (part, mine) in parts.iter().zip(&mine) {
+            plan.push(outgoing(&zfs, part, mine, &held, cx, &mut resuming).await?);
         }
-        cx.board().put(SendPlan(plan));
+        let plan = SendPlan(plan);
+        cx.board().put(plan.outlook());
+        cx.board().put(plan);
         cx.board().put(Resuming(resuming));
         Ok(())
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
-        let zfs = Zfs::on(&source.host);
+        let zfs = zfs_of(&source.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let plan = cx.board().get::<SendPlan>();
         for part in &source.layout.parts {
             check::may_send(&zfs, &part.dataset, &["send"]).await?;
-            means.judge(&zfs, &part.dataset).await?;
             let outgoing = plan.as_ref().and_then(|plan| plan.of(&part.dataset));
             let increment = outgoing.is_some_and(|outgoing| outgoing.base.is_some());
+            means.judge(&zfs, &part.dataset).await?;
             means.flags(&zfs, &part.dataset, increment, cx).await?;
         }
         Ok(())
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
+        let Some(plan) = plan else { return Ok(vec![]) };
+        Ok(plan.layout.parts.iter().map(|part| Grant::on(plan.host.name(), NAME, &part.dataset)).collect())
+    }
+
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {
-        let zfs = Zfs::on(&set.host);
+        let zfs = zfs_of(&set.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let mut made = Made { zfs: &zfs, set, means: &means, streams: vec![], resuming: vec![], chains: vec![] };
         for part in &set.parts {
@@ -119,7 +139,7 @@ struct Made<'a> {
 impl Made<'_> {
     /// The stream of one dataset, behind the rest of an interrupted one where that can be gone on with.
     async fn streams_of(&mut self, part: &SnapshotPart, held: &[String], cx: &StageCx) -> Result<()> {
-        let snapshots = self.zfs.snapshots(&part.dataset).await?;
+        let snapshots = listed(self.zfs, &part.dataset, cx).await?;
         let partial = Partials::of(cx, &part.dataset);
         let resumed = partial.and_then(|partial| Some((partial.resumable(&snapshots, held)?, partial)));
         let mut held = held.to_vec();
@@ -132,7 +152,7 @@ impl Made<'_> {
         let flags = self.means.flags(self.zfs, &part.dataset, base.is_some(), cx).await?;
         let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &flags, base, part)?).await;
         let job = Job::from(command(&["send"], &flags, base, part)?);
-        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job);
+        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, false);
         let chain = Chain { source: part.dataset.clone(), dataset: String::new(), flags: remembered(&flags) };
         self.chains.push(chain);
         Ok(())
@@ -144,14 +164,18 @@ impl Made<'_> {
         let estimate = ask_estimate(self.zfs, Zfs::command(&["send", "-n", "-P", "-t", &token.text], &[])?).await;
         let job = Job::from(Zfs::command(&["send", "-t", &token.text], &[])?);
         let was = SnapshotPart { snapshot: snapshot.short().to_owned(), guid: token.to_guid.clone(), ..part.clone() };
-        self.push(was, token.from_guid.clone(), estimate, job);
+        self.push(was, token.from_guid.clone(), estimate, job, true);
         Ok(())
     }
 
-    fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job) {
+    /// One more stream, which is read as it passes. `rest` says that it goes on with an interrupted one.
+    fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job, rest: bool) {
+        let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
         let left_out = self.set.left_out.clone();
         let header = StreamHeader { part, from_guid, format: FORMAT, encodings: vec![], estimate, left_out };
-        self.streams.push(StreamItem::from_job(header, Arc::clone(&self.set.host), job));
+        let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
+        stream.pending.pass(Arc::new(Whole(expected)));
+        self.streams.push(stream);
     }
 }
 
@@ -191,7 +215,7 @@ mod tests {
             guid: "d".into(),
             main: true,
         };
-        let base = Snapshot { name: "ta/a@1".into(), guid: "a".into(), target: None, held: false };
+        let base = Snapshot { name: "ta/a@1".into(), guid: "a".into(), target: None, holds: 0 };
         let shown = command(&["send"], &["-L", "-c"], Some(&base), &part).unwrap().to_string();
         assert_eq!(shown, "zfs send -L -c -i ta/a@1 ta/a@new");
         let odd = SnapshotPart { dataset: "ta/$(id)".into(), ..part };

@@ -7,6 +7,7 @@ use reseed_core::stage::CheckCx;
 use reseed_storage::Terms;
 pub(crate) use reseed_storage::{Outgoing, SendPlan, SourcePlan, unborn};
 
+use crate::parse::Snapshot;
 use crate::zfs::Zfs;
 
 /// The format of ZFS snapshots and send streams.
@@ -21,6 +22,14 @@ pub(crate) static TERMS: &Terms = &Terms {
     mount: "zfs mount",
     example: "pool/name",
 };
+
+/// The `zfs` of the source, with what it was asked already: from `zfs-snapshot`.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceZfs(pub(crate) Zfs);
+
+/// The snapshots of each dataset as they were listed when the run's own had just been taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed(pub(crate) Vec<(String, Vec<Snapshot>)>);
 
 /// As what each dataset will be received, from the survey of `zfs-receive`.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
 use reseed_core::registry::StageConfig;
@@ -19,9 +20,9 @@ use serde::Deserialize;
 use crate::check;
 use crate::layout::{Layout, Uncovered};
 use crate::name;
-use crate::parse::Features;
+use crate::parse::{Features, Mounts};
 use crate::prune::{Anchor, Prune};
-use crate::shared::{FORMAT, SourcePlan, TERMS};
+use crate::shared::{FORMAT, SourcePlan, SourceZfs, TERMS};
 use crate::zfs::Zfs;
 
 /// Takes ZFS snapshots of every dataset that holds a part of the data: in one atomic act where they
@@ -60,8 +61,10 @@ fn two() -> Located<usize> {
 
 register_stage!(SnapshotConfig);
 
+pub(crate) const NAME: &str = "zfs-snapshot";
+
 impl StageConfig for SnapshotConfig {
-    const NAME: &'static str = "zfs-snapshot";
+    const NAME: &'static str = NAME;
 
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let datasets: Vec<_> = self.datasets.iter().map(|name| check::dataset(name, cx)).collect();
@@ -88,6 +91,10 @@ impl Stage for Snapshots {
         SnapshotConfig::NAME
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let gives = Kind::Snapshot(FORMAT);
         match input {
@@ -109,9 +116,20 @@ impl Stage for Snapshots {
         Some(Arc::clone(self.zfs.host()))
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        let (mounts, ()) = tokio::join!(self.zfs.mounts(), self.zfs.scout());
+        if let Ok(mounts) = mounts {
+            cx.board().put(Mounted(mounts));
+        }
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().put(SourceZfs(self.zfs.clone()));
         let wanted = cx.board().need::<Wanted>(|| Error::refused("no stage says what must be in the snapshot"))?;
-        let layout = self.layout(&wanted.0).await?;
+        let layout = match cx.board().get::<Mounted>() {
+            Some(mounted) => self.resolve(&mounted.0, &wanted.0)?,
+            None => self.layout(&wanted.0).await?,
+        };
         let coverage = coverage(&layout);
         let names: Vec<_> = layout.parts.iter().map(|part| part.dataset.as_str()).collect();
         cx.note(format!("snapshots of {}: {}", names.join(", "), coverage.reason));
@@ -139,6 +157,13 @@ impl Stage for Snapshots {
         forget::Kept::look(&self.zfs).await?.forget(&self.zfs, target).await
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
+        let Some(plan) = plan else { return Ok(vec![]) };
+        let objects = take::touched(&plan.layout.parts, &self.zfs.features().await?);
+        Ok(objects.into_iter().map(|object| Grant::on(plan.host.name(), NAME, object)).collect())
+    }
+
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Quiesced(pieces) = &input.payload else {
             return Err(Error::failed(format!("zfs-snapshot was given {:?}", input.payload)));
@@ -160,9 +185,12 @@ impl Stage for Snapshots {
 
 impl Snapshots {
     async fn layout(&self, pieces: &[Piece]) -> Result<Layout> {
-        let mounts = self.zfs.mounts().await?;
+        self.resolve(&self.zfs.mounts().await?, pieces)
+    }
+
+    fn resolve(&self, mounts: &Mounts, pieces: &[Piece]) -> Result<Layout> {
         let refuse = |why: Uncovered| Error::refused(why.to_string()).hint(why.hint());
-        Layout::resolve(&mounts, pieces, &self.datasets, self.recursive, TERMS).map_err(refuse)
+        Layout::resolve(mounts, pieces, &self.datasets, self.recursive, TERMS).map_err(refuse)
     }
 
     /// Whether these very snapshots are there.
@@ -184,6 +212,10 @@ impl Snapshots {
         }
     }
 }
+
+/// What was mounted when this stage scouted.
+#[derive(Debug)]
+struct Mounted(Mounts);
 
 /// For whom the snapshots are: the receiver's name, or the pipeline's where none is known. Nothing
 /// is asked about datasets, so that the quiesced source need not wait.

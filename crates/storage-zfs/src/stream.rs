@@ -16,16 +16,19 @@
 
 mod broken;
 mod fletcher;
+mod join;
 mod nvlist;
 mod parser;
 mod plugin;
 mod promised;
 mod reader;
 mod record;
+pub mod token;
 mod watch;
 
 pub use broken::Broken;
 pub use fletcher::{Fletcher, Order};
+pub use join::Join;
 pub use nvlist::{List, Value};
 pub use parser::{Event, Parser};
 pub use reader::{Expected, Reader, Resumable, Seen};

@@ -15,29 +15,47 @@ use crate::zfs::Zfs;
 /// Destroying and promoting may have to wait for the pool.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// What an undo left on purpose, because the next run goes on with it; and whether it may.
+/// What of a cut-off receive an undo leaves, because the next run goes on with it. That is decided by what
+/// is there when it is done: another process, long after this one, comes to the same.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    allowed: bool,
+    /// Identity of the snapshot that is received, if a part of it may stay.
+    part_of: Option<String>,
+    /// What was left, for the report alone.
     #[serde(skip)]
     told: OnceLock<String>,
 }
 
 impl Kept {
-    /// Nothing is kept unless this says that it may be.
-    pub(crate) fn where_it_may_be(allowed: bool) -> Self {
-        Self { allowed, told: OnceLock::new() }
+    /// A part of the snapshot of this identity stays, if that `may` be.
+    pub(crate) fn part_of(guid: &str, may: bool) -> Self {
+        Self { part_of: may.then(|| guid.to_owned()), told: OnceLock::new() }
     }
 
-    /// Whether anything of a cut-off receive is in a dataset or below it, and may stay.
-    async fn stays(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
-        if !self.allowed || !zfs.keeps_partial(dataset).await? {
+    /// Whether a part of the snapshot that was received is in a dataset, and stays. Part of another one
+    /// is given up.
+    async fn in_it(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+        let Some(wanted) = &self.part_of else { return Ok(false) };
+        let Some(token) = zfs.token(dataset).await? else { return Ok(false) };
+        if token.to_guid != *wanted {
+            zfs.give_up_partial(dataset).await?;
             return Ok(false);
         }
-        let arrived = zfs.token(dataset).await?.map(|token| format!(" ({} bytes)", token.bytes));
-        let arrived = arrived.unwrap_or_default();
-        let host = zfs.host().name();
-        let _ = self.told.set(format!("keep what arrived in {dataset} on {host}{arrived}: the next run goes on there"));
+        let (host, bytes) = (zfs.host().name(), token.bytes);
+        let text = format!("keep what arrived in {dataset} on {host} ({bytes} bytes): the next run goes on there");
+        let _ = self.told.set(text);
+        Ok(true)
+    }
+
+    /// As [`in_it`](Self::in_it), but for a dataset that would go with all below it: those below were
+    /// decided about before, and what they kept needs this one.
+    async fn in_tree(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+        if self.part_of.is_none() {
+            return Ok(false);
+        }
+        let below = zfs.partials(dataset).await?.into_iter().find(|name| name != dataset);
+        let Some(below) = below else { return self.in_it(zfs, dataset).await };
+        let _ = self.told.set(format!("keep {dataset} on {} for what arrived in {below}", zfs.host().name()));
         Ok(true)
     }
 
@@ -79,17 +97,15 @@ pub(crate) struct Receiver {
 }
 
 impl DestroySnapshot {
-    /// Why this snapshot is still needed, if it is: the receiver keeps a part of it, or can't be asked.
-    async fn needed(&self, dataset: &str) -> Option<&'static str> {
-        let receiver = self.receiver.as_ref()?;
-        let (_, target) = receiver.datasets.iter().find(|(source, _)| source == dataset)?;
-        let of_this = |name: &str| name == format!("{dataset}@{}", self.short);
-        match receiver.zfs.token(target).await {
-            Ok(token) => {
-                token.filter(|token| of_this(&token.to_name)).map(|_| "the next run goes on with what arrived")
-            }
-            Err(_) => Some("the target can't be asked whether a part of it arrived"),
-        }
+    /// Why a snapshot is still needed, if it is: the receiver kept a part of it, or all of it, or can't be
+    /// asked. Receiving is undone before this, so that what is there now stays.
+    async fn needed(&self, dataset: &str) -> Result<Option<&'static str>> {
+        let Some(receiver) = &self.receiver else { return Ok(None) };
+        let Some((_, target)) = receiver.datasets.iter().find(|(source, _)| source == dataset) else {
+            return Ok(None);
+        };
+        let Some(guid) = self.zfs.guid(&format!("{dataset}@{}", self.short)).await? else { return Ok(None) };
+        Ok(receiver.needs(target, &guid).await)
     }
 
     /// Holds the snapshot, as far as this user can.
@@ -100,6 +116,20 @@ impl DestroySnapshot {
         }
         let host = self.zfs.host().name();
         let _ = self.kept.told.set(format!("keep {name} on {host}: {why}"));
+    }
+}
+
+impl Receiver {
+    /// Why a dataset of the target needs the source's snapshot of this identity, if it does.
+    async fn needs(&self, target: &str, guid: &str) -> Option<&'static str> {
+        let there = tokio::try_join!(self.zfs.token(target), self.zfs.snapshots(target));
+        let Ok((token, snapshots)) = there else {
+            return Some("the target can't be asked whether a part of it arrived");
+        };
+        match token {
+            Some(token) if token.to_guid == guid => Some("the next run goes on with what arrived"),
+            _ => snapshots.iter().any(|one| one.guid == guid).then_some("the target holds it, and no newer one"),
+        }
     }
 }
 
@@ -133,9 +163,9 @@ impl Undo for DestroySnapshot {
         };
         for dataset in datasets {
             let name = format!("{dataset}@{}", self.short);
-            match self.needed(&dataset).await {
-                Some(why) if self.zfs.exists(&name).await? => self.keep(&dataset, why).await,
-                _ => self.zfs.destroy(&name, false).await?,
+            match self.needed(&dataset).await? {
+                Some(why) => self.keep(&dataset, why).await,
+                None => self.zfs.destroy(&name, false).await?,
             }
         }
         Ok(())
@@ -165,10 +195,9 @@ impl DestroyDataset {
         Self { zfs: zfs.clone(), name: name.to_owned(), spare: None, promote: None, kept: Kept::default() }
     }
 
-    /// The same, but what arrived before a cut stays, if it can be gone on with.
-    pub(crate) fn unless_kept(mut self, resumable: bool) -> Self {
-        self.kept = Kept::where_it_may_be(resumable);
-        self
+    /// The same, but what arrived before a cut stays, as `kept` says.
+    pub(crate) fn unless(self, kept: Kept) -> Self {
+        Self { kept, ..self }
     }
 
     async fn give_back(&self, aside: &str) -> Result<()> {
@@ -206,7 +235,7 @@ impl Undo for DestroyDataset {
         if self.spare.is_some() && self.zfs.guid(&self.name).await? == self.spare {
             return Ok(());
         }
-        if self.kept.stays(&self.zfs, &self.name).await? {
+        if self.kept.in_tree(&self.zfs, &self.name).await? {
             return Ok(());
         }
         if let Some(aside) = &self.promote {
@@ -290,7 +319,7 @@ impl Undo for RollBack {
     /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet.
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.dataset)).await?;
-        if self.newer().await?.1.is_empty() && self.kept.stays(&self.zfs, &self.dataset).await? {
+        if self.newer().await?.1.is_empty() && self.kept.in_it(&self.zfs, &self.dataset).await? {
             return Ok(());
         }
         let begun = Instant::now();

@@ -12,7 +12,7 @@ use reseed_storage::busy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::OnceCell;
 
-pub(crate) use ask::Allowed;
+pub(crate) use ask::{Allowed, MOUNTS};
 pub(crate) use error::ZfsError;
 
 use crate::name;
@@ -31,6 +31,7 @@ type Result<T, E = ZfsError> = std::result::Result<T, E>;
 pub(crate) struct Zfs {
     host: Arc<dyn Host>,
     features: Arc<OnceCell<Features>>,
+    root: Arc<OnceCell<bool>>,
 }
 
 /// A record of it is the host's name.
@@ -49,7 +50,7 @@ impl<'de> Deserialize<'de> for Zfs {
 impl Zfs {
     /// The program on this host.
     pub(crate) fn on(host: &Arc<dyn Host>) -> Self {
-        Self { host: Arc::clone(host), features: Arc::default() }
+        Self { host: Arc::clone(host), features: Arc::default(), root: Arc::default() }
     }
 
     /// The host.
@@ -116,6 +117,14 @@ impl Zfs {
         self.patiently(flags, &[name], &[Said::NotThere]).await
     }
 
+    /// Destroys a snapshot, unless clones came from it; whether it did. Nothing there is fine.
+    pub(crate) async fn destroy_unless_cloned(&self, snapshot: &str) -> Result<bool> {
+        match self.destroy(snapshot, false).await {
+            Err(error) if error.said() == Some(Said::HasClones) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// Unmounts a file system. Not mounted is fine.
     pub(crate) async fn unmount(&self, dataset: &str) -> Result<()> {
         self.patiently(&["unmount"], &[dataset], &[Said::NotMounted]).await
@@ -178,12 +187,12 @@ impl Zfs {
         busy::received(self.host.as_ref(), "zfs receive", prefix).await.map_err(ZfsError::Host)
     }
 
-    /// Puts a hold on a snapshot; `false` where this `zfs` or this user can't.
+    /// Puts a hold on a snapshot; `false` where it is there, or where this `zfs` or this user can't.
     pub(crate) async fn hold(&self, snapshot: &str, tag: &str) -> Result<bool> {
         self.hold_or_release("hold", snapshot, tag).await
     }
 
-    /// Takes a hold off a snapshot; `false` where this `zfs` or this user can't.
+    /// Takes a hold off a snapshot; `false` where it is not there, or where this `zfs` or this user can't.
     pub(crate) async fn release(&self, snapshot: &str, tag: &str) -> Result<bool> {
         self.hold_or_release("release", snapshot, tag).await
     }
@@ -197,8 +206,8 @@ impl Zfs {
     }
 
     async fn hold_or_release(&self, verb: &str, snapshot: &str, tag: &str) -> Result<bool> {
-        match self.patiently(&[verb, tag], &[snapshot], &[Said::SameHold]).await {
-            Err(error) if matches!(error.said(), Some(Said::Unsupported | Said::Denied)) => Ok(false),
+        match self.patiently(&[verb, tag], &[snapshot], &[]).await {
+            Err(error) if matches!(error.said(), Some(Said::SameHold | Said::Unsupported | Said::Denied)) => Ok(false),
             done => done.map(|()| true),
         }
     }

@@ -15,6 +15,11 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const LOOK: &str = r#"IFS= read -r verb; IFS= read -r name; export verb name; ps -A -o args= |
 awk 'index($0, ENVIRON["verb"]) && index($0, " " ENVIRON["name"]) { found = 1 } END { exit !found }'"#;
 
+/// Whether a command is what looks for such a process: it tells yes or no.
+pub fn is_look(argv: &[&str]) -> bool {
+    reseed_core::guard::script(argv, LOOK).is_some_and(<[_]>::is_empty)
+}
+
 /// Waits until no process runs `verb` with an argument that begins with `name`. One that was ended
 /// may outlive its end: on another machine, or in the kernel.
 ///

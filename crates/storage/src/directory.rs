@@ -17,6 +17,11 @@ rmdir "$2" 2>/dev/null; [ ! -e "$1" ]"#;
 /// Removes each that is empty.
 const REMOVE_EMPTY: &str = r#"for d; do rmdir -- "$d" 2>/dev/null; done; :"#;
 
+/// The directories that a command removes where they are empty, if that is what it does.
+pub fn removes_empty<'w, 'a>(argv: &'w [&'a str]) -> Option<&'w [&'a str]> {
+    reseed_core::guard::script(argv, REMOVE_EMPTY)
+}
+
 /// Removes the directories under which copies were mounted.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RemoveTree {

@@ -16,6 +16,7 @@ pub mod name;
 pub mod place;
 pub mod plan;
 pub mod pristine;
+pub mod room;
 
 pub use layout::{Layout, Part, Uncovered};
 pub use mapping::{Goal, Mapping, Unmapped};

@@ -20,6 +20,11 @@ pub fn aside(volume: &str, run: &str) -> String {
     format!("{volume}{ASIDE}{run}")
 }
 
+/// The run that a snapshot of this name is of; `None` where reseed did not make it.
+pub fn run_of(snapshot: &str) -> Option<&str> {
+    snapshot.strip_prefix(PREFIX).filter(|run| reseed_core::is_run_id(run))
+}
+
 /// The last component of a volume's name.
 pub fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
@@ -44,6 +49,9 @@ mod tests {
     fn what_a_run_makes_carries_its_id() {
         assert_eq!(snapshot("7"), "reseed-7");
         assert_eq!(copy("data/pg", "7"), "data/pg-reseed-7");
+        let run = reseed_core::run_id();
+        assert_eq!(run_of(&snapshot(&run)), Some(run.as_str()));
+        assert_eq!((run_of("daily"), run_of("reseed-daily"), run_of("reseed-")), (None, None, None));
         assert_eq!(aside("/data/pg", "7"), "/data/pg-reseed-old-7");
     }
 

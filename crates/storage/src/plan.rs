@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reseed_core::host::Host;
-use reseed_core::item::SnapshotPart;
+use reseed_core::item::{Outlook, SnapshotPart};
 use reseed_core::{Error, Result};
 
 use crate::{Layout, name};
@@ -34,6 +34,12 @@ pub fn unborn(layout: &Layout) -> Vec<SnapshotPart> {
 pub struct SendPlan(pub Vec<Outgoing>);
 
 impl SendPlan {
+    /// What all of it comes to.
+    pub fn outlook(&self) -> Outlook {
+        let bytes = self.0.iter().map(|outgoing| outgoing.bytes).sum();
+        Outlook { whole: self.0.iter().any(|outgoing| outgoing.base.is_none()), bytes }
+    }
+
     /// From where one volume will be sent.
     pub fn of(&self, dataset: &str) -> Option<&Outgoing> {
         self.0.iter().find(|outgoing| outgoing.dataset == dataset)

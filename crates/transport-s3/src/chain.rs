@@ -30,6 +30,8 @@ pub struct Chain {
     pub broken: Option<Broken>,
     /// Whether it ends there because a manifest is not signed by a key that is trusted.
     pub forged: bool,
+    /// Whether it ends there because a manifest is of a version that this program does not read.
+    pub newer: bool,
 }
 
 /// Where a chain is broken.
@@ -56,6 +58,7 @@ impl Chain {
     fn add(&mut self, key: Key, depth: u32, object: Option<&[u8]>, trust: &Trust) -> Result<(), Broken> {
         let broken = |why: String| Broken { object: key.as_str().to_owned(), why };
         let Some(bytes) = object else { return Err(broken("it is missing".to_owned())) };
+        self.newer = Manifest::is_of_another_version(bytes);
         let manifest = Manifest::read(&key, bytes).map_err(|error| broken(error.chain()))?;
         let trusted = trust.judge(&manifest, bytes);
         self.forged = trusted.is_err();
@@ -118,6 +121,18 @@ pub async fn trusted_chains(store: &dyn Store, trust: &Trust) -> Result<Vec<Chai
     Ok(chains)
 }
 
+/// Refuses a repository in which another version of the format is written: whoever does not read it all must
+/// not go on from what he reads.
+///
+/// # Errors
+/// A refusal that names the manifest.
+pub fn refuse_other_versions(chains: &[Chain]) -> Result<()> {
+    match chains.iter().find(|chain| chain.newer).and_then(|chain| chain.broken.as_ref()) {
+        Some(broken) => Err(Error::refused(broken.why.clone()).hint("use the release that wrote it, or a newer one")),
+        None => Ok(()),
+    }
+}
+
 /// Every manifest whose name begins with this, as far as it can be read; whoever signed it.
 ///
 /// # Errors
@@ -136,7 +151,7 @@ pub async fn every_manifest(store: &dyn Store, prefix: &str) -> Result<Vec<(Key,
 }
 
 async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>, trust: &Trust) -> Result<Chain> {
-    let mut chain = Chain { name, links: vec![], broken: None, forged: false };
+    let mut chain = Chain { name, links: vec![], broken: None, forged: false, newer: false };
     let last = keys.keys().next_back().copied().unwrap_or_default();
     for depth in 0..=last {
         let key = Key::new(format!("{MANIFESTS}{}/{depth:06}.json", chain.name))?;

@@ -14,7 +14,8 @@ mod hex;
 mod names;
 
 use bytes::Bytes;
-use reseed_core::item::{Facts, SnapshotPart};
+use reseed_core::item::{self, Facts, SnapshotPart};
+use reseed_core::names::{shown, wrong_part};
 use reseed_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,13 @@ pub struct LeftOut {
     pub mountpoint: String,
 }
 
+impl LeftOut {
+    /// As stages know it.
+    pub(crate) fn item(&self) -> item::LeftOut {
+        item::LeftOut { dataset: self.dataset.clone(), mountpoint: self.mountpoint.clone() }
+    }
+}
+
 /// What of a manifest is read whatever its version is.
 #[derive(Deserialize)]
 struct Preface {
@@ -201,16 +209,22 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether these bytes are a manifest of another version than this program reads.
+    pub(crate) fn is_of_another_version(bytes: &[u8]) -> bool {
+        let preface = serde_json::from_slice::<Preface>(bytes);
+        preface.is_ok_and(|preface| preface.format == FORMAT && preface.version != VERSION)
+    }
+
     /// Judges what can be judged without looking at anything else.
     pub(crate) fn is_right(&self) -> Result<(), String> {
+        self.names_are_right()?;
         if self.parent.is_some() != (self.depth > 0) {
             return Err("a full has no parent, and an increment has one".to_owned());
         }
         if self.streams.iter().filter(|stream| stream.main).count() != 1 {
             return Err("one dataset is the main one".to_owned());
         }
-        let plain =
-            |file: &&FileBeside| !file.name.is_empty() && !file.name.contains('/') && !file.name.starts_with('.');
+        let plain = |file: &&FileBeside| wrong_part(&file.name).is_none() && !file.name.starts_with('.');
         if !self.files.iter().all(|file| plain(&file)) {
             return Err("a file beside the streams has a name of its own".to_owned());
         }
@@ -219,6 +233,22 @@ impl Manifest {
             true => Err("a full stream starts from nothing".to_owned()),
             false => Ok(()),
         }
+    }
+
+    /// Names end up in commands and paths of the machine that restores.
+    fn names_are_right(&self) -> Result<(), String> {
+        let told = |error: Error| error.chain();
+        if let Some(why) = wrong_part(&self.run) {
+            return Err(format!("`{}` is no run: {why}", shown(&self.run)));
+        }
+        for stream in &self.streams {
+            stream.part().check().map_err(told)?;
+            let unnamed = stream.snapshot.is_empty() || stream.guid.is_empty();
+            if unnamed || stream.from_guid.as_deref().is_some_and(|guid| wrong_part(guid).is_some()) {
+                return Err(format!("a stream of {} has no snapshot of its own", stream.dataset));
+            }
+        }
+        self.left_out.iter().try_for_each(|left| left.item().check().map_err(told))
     }
 
     /// Everything that is stored: the streams, and the files beside them as streams of their names.

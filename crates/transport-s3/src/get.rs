@@ -12,7 +12,7 @@ use reseed_core::{Error, Format, Kind, Mismatch, Result, StreamKind, register_st
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::chain::{Broken, Chain, Link, trusted_chains};
+use crate::chain::{Broken, Chain, Link, refuse_other_versions, trusted_chains};
 use crate::chunks::{Reading, read};
 use crate::format::{self, Manifest, Stream};
 use crate::put::forged;
@@ -31,6 +31,9 @@ struct GetConfig {
     storage: String,
     /// The main dataset on the source, where the repository has chains of more than one.
     dataset: Option<String>,
+    /// The manifest up to which is restored, as `reseed staged list --json` and `show` name it; by default the
+    /// newest.
+    state: Option<String>,
     /// Chunks that are fetched ahead of the receiver, from 1 to 64; by default 4.
     #[serde(default = "ahead")]
     ahead: Located<usize>,
@@ -53,8 +56,8 @@ impl StageConfig for GetConfig {
         let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
         let (store, seal) = (Arc::clone(&repository.0), Arc::clone(&repository.1));
         let how = Reading { ahead: *self.ahead, identities: seal.identities.clone() };
-        let Self { storage, dataset, .. } = self;
-        good.then(|| Arc::new(Get { store, seal, storage, dataset, how }) as _)
+        let Self { storage, dataset, state, .. } = self;
+        good.then(|| Arc::new(Get { store, seal, storage, dataset, state, how }) as _)
     }
 }
 
@@ -66,6 +69,7 @@ struct Get {
     seal: Arc<Seal>,
     storage: String,
     dataset: Option<String>,
+    state: Option<String>,
     how: Reading,
 }
 
@@ -89,18 +93,20 @@ impl Stage for Get {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?;
+        refuse_other_versions(&all)?;
         let instead = |error| forged(&all, self.dataset.as_deref()).map_or(error, untrusted);
         let chain = self.choose(&all).map_err(instead)?;
-        if let Some(broken) = &chain.broken {
+        let links = self.up_to(chain);
+        if let Some(broken) = chain.broken.as_ref().filter(|_| links.len() == chain.links.len()) {
             if chain.forged {
                 return Err(untrusted(broken));
             }
             cx.warn(format!("the chain ends early: {}: {}", broken.object, broken.why));
         }
-        if let Some(newest) = chain.newest() {
+        if let Some(newest) = links.last() {
             cx.board().put(StagedFacts(newest.manifest.facts.clone()));
         }
-        cx.board().put(Chosen(chain.links.clone()));
+        cx.board().put(Chosen(links.to_vec()));
         Ok(())
     }
 
@@ -144,7 +150,25 @@ impl Stage for Get {
 }
 
 impl Get {
+    /// Whether this is the state that is wanted.
+    fn is_wanted(&self, link: &Link) -> bool {
+        self.state.as_deref() == Some(link.key.as_str())
+    }
+
+    /// What of a chain is restored: all, or up to the state that is wanted.
+    fn up_to<'c>(&self, chain: &'c Chain) -> &'c [Link] {
+        let wanted = chain.links.iter().position(|link| self.is_wanted(link));
+        &chain.links[..wanted.map_or(chain.links.len(), |at| at + 1)]
+    }
+
     fn choose<'c>(&self, all: &'c [Chain]) -> Result<&'c Chain> {
+        if let Some(state) = &self.state {
+            let has = |chain: &&Chain| chain.links.iter().any(|link| self.is_wanted(link));
+            return all.iter().find(has).ok_or_else(|| {
+                let error = Error::refused(format!("{} has no {state} that could be restored", self.store.url()));
+                error.hint(format!("`reseed staged list {}` names what is there", self.store.url()))
+            });
+        }
         let fits = |chain: &&Chain| {
             let storage = chain.links.first().is_some_and(|link| link.manifest.storage == self.storage);
             storage && self.dataset.as_deref().is_none_or(|dataset| chain.dataset() == Some(dataset))
@@ -159,6 +183,10 @@ impl Get {
             (Some(_), several) => {
                 let error = Error::refused(format!("{} has chains of several datasets", self.store.url()));
                 Err(error.hint(format!("name one: `dataset = \"…\"`, of {}", several.join(", "))))
+            }
+            (None, _) if all.is_empty() => {
+                let error = Error::refused(format!("{} is no repository: there is no manifest", self.store.url()));
+                Err(error.hint("see whether the address is right, with its prefix, and whether s3-put has run"))
             }
             (None, _) => {
                 let error = Error::refused(format!("{} has nothing that could be restored", self.store.url()));

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use self::begun::Begun;
 use self::going::Going;
 use self::undo::{PruneRepository, Repository};
-use crate::chain::{Broken, Chain, Link, trusted_chains};
+use crate::chain::{Broken, Chain, Link, refuse_other_versions, trusted_chains};
 use crate::chunks::Writing;
 use crate::format::{LARGEST_CHUNK, is_of};
 use crate::prune::{Keep, Policy};
@@ -153,6 +153,11 @@ impl Stage for Put {
         if signed {
             cx.note("with a signed manifest");
         }
+        if let Some(weakness) = self.store.weakness() {
+            cx.warn(format!("{}: {weakness}", self.store.url()));
+        }
+        let chains = trusted_chains(self.store.as_ref(), &self.seal.trust).await.map_err(Error::into_refusal)?;
+        refuse_other_versions(&chains)?;
         probe(self.store.as_ref()).await
     }
 
@@ -210,6 +215,7 @@ impl Put {
     /// chain.
     async fn base(&self, main: &str, cx: &CheckCx) -> Result<Option<(String, Link)>> {
         let all = trusted_chains(self.store.as_ref(), &self.seal.trust).await?;
+        refuse_other_versions(&all)?;
         let Some(chain) = newest_of(&all, main) else {
             warn_of_forged(&all, main, cx);
             return Ok(None);

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::address::Address;
 use crate::seal::Seal;
-use crate::store::{CustomerKey, FileStore, Keys, LockMode, S3Settings, Store, s3_store};
+use crate::store::{CustomerKey, FileStore, Keys, Leased, LockMode, S3Settings, Store, s3_store};
 
 /// A repository of staged streams: a prefix in an S3 bucket, or a directory.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +29,10 @@ struct RepositoryConfig {
     /// Whether the bucket is named in the path and not in the host's name; by default it is where there
     /// is an `endpoint`.
     path_style: Option<Located<bool>>,
+    /// Whether the server heeds conditional writes (`If-None-Match: *`); by default it must. With `false` leases,
+    /// which are small objects, guard against two runs that put at once: weaker, as it relies on listings
+    /// being up to date, and on clocks where a run was killed.
+    conditional_writes: Option<Located<bool>>,
     /// Profile of the AWS configuration files of the user that runs reseed. Without one, and without
     /// keys, credentials are found as the AWS tools find them: environment, files, instance role.
     profile: Option<Located<String>>,
@@ -110,9 +114,11 @@ impl ResourceConfig for RepositoryConfig {
             Address::File(path) => Some(RepositoryResource(Arc::new(FileStore::new(path)), seal)),
             Address::S3 { bucket, prefix } => {
                 let span = self.url.span();
+                let leased = self.conditional_writes.as_ref().is_some_and(|heeds| !**heeds);
                 let settings = self.settings(bucket, prefix, secrets?);
-                let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span)));
-                store.ok().map(|store| RepositoryResource(store, seal))
+                let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span))).ok()?;
+                let store = if leased { Arc::new(Leased::new(store)) } else { store };
+                Some(RepositoryResource(store, seal))
             }
         }
     }
@@ -204,10 +210,10 @@ mod tests {
             problems(wrong),
             [
                 "the server encrypts by `sse` or by a key of your own",
+                "this is no key of 32 bytes in base64",
                 "a proxy is a URL without a path, or `none`",
                 "S3 takes ten tags, with names of 1 to 128 letters and values of at most 256",
                 "a lock holds for a time",
-                "this is no key of 32 bytes in base64",
             ]
         );
         let login = "url = \"s3://bucket\"\nproxy_login = { env = \"PATH\" }";

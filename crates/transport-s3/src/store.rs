@@ -2,6 +2,7 @@
 
 mod counted;
 mod file;
+mod leased;
 mod probe;
 #[cfg(feature = "s3")]
 mod s3;
@@ -12,10 +13,10 @@ use std::fmt::{self, Debug, Display};
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
-use serde::{Deserialize, Serialize};
 
 pub use counted::Counted;
 pub use file::FileStore;
+pub use leased::Leased;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
@@ -58,8 +59,7 @@ impl Display for Sha256 {
 
 /// The name of an object below a repository's own prefix: parts of letters, digits, `.`, `_`, `-`,
 /// separated by `/`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
@@ -80,20 +80,6 @@ impl Key {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        Self::new(name)
-    }
-}
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        key.0
     }
 }
 
@@ -125,6 +111,11 @@ pub struct Object {
 pub trait Store: Debug + Send + Sync {
     /// The address, for people; no secret is in it.
     fn url(&self) -> String;
+
+    /// What of the contract it holds less strictly than others, in words.
+    fn weakness(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Judges, read-only, whether the store can do what its settings ask of it beyond keeping objects.
     ///

@@ -305,7 +305,7 @@ async fn remove(store: &Arc<dyn Store>, id: &str, dataset: &str) -> Result<()> {
     let prefix = format!("{MANIFESTS}{}/", safe(dataset));
     let names = |manifest: &Manifest| manifest.stored().iter().any(|stream| stream.has_chunk_below(&chunks));
     let manifests = every_manifest(store.as_ref(), &prefix).await?;
-    if !manifests.iter().any(|(_, manifest)| manifest.as_ref().map_or(true, |manifest| names(manifest))) {
+    if !manifests.iter().any(|(_, manifest)| manifest.as_ref().map_or(true, &names)) {
         for object in store.list(&chunks).await? {
             store.delete(&object.key).await?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reseed_core::Result;
 
 use crate::chain::{Broken, Chain};
-use crate::chunks::{Reading, examine};
+use crate::chunks::{Judge, Reading, examine};
 use crate::format::{Chunk, Manifest};
 use crate::seal::Identities;
 use crate::store::Store;
@@ -19,7 +19,8 @@ const AHEAD: usize = 4;
 pub enum Depth {
     /// Every object is there and has its size.
     Shallow,
-    /// Every object is read back, hashed, decrypted and decompressed.
+    /// Every object is read back, hashed, decrypted and decompressed, and what the streams are made of is
+    /// judged where there is a reader for it: every record, and that they come to their own end.
     Deep,
 }
 
@@ -80,8 +81,11 @@ pub async fn verify_with(
 async fn broken(store: &Arc<dyn Store>, manifest: &Manifest, depth: Depth, how: &Reading) -> Result<Vec<Broken>> {
     let mut broken = vec![];
     if depth == Depth::Deep {
-        for stream in &manifest.stored() {
-            broken.extend(examine(store, stream, how).await?);
+        for stream in &manifest.streams {
+            broken.extend(examine(store, stream, Judge::of(&manifest.storage, stream), how).await?);
+        }
+        for file in &manifest.files {
+            broken.extend(examine(store, &file.as_stream(), Judge::default(), how).await?);
         }
         return Ok(broken);
     }

@@ -3,9 +3,9 @@
 mod far;
 mod leaving;
 mod link;
-mod marker;
+pub(crate) mod marker;
 mod process;
-mod remote;
+pub(crate) mod remote;
 
 use std::sync::Arc;
 
@@ -73,6 +73,13 @@ impl Host for SshHost {
 
     fn is_local(&self) -> bool {
         false
+    }
+
+    async fn make_ready(&self) {
+        if let Ok(link) = self.far.link().await {
+            // The first command meets what went wrong.
+            let _ = self.login(&link).await;
+        }
     }
 
     async fn spawn(&self, job: &Job) -> Result<Process> {

@@ -7,10 +7,13 @@
 //!   compressed by a standard program, or plain.
 //! - [`wire`] is the far side of the framed means: `reseed wire send` and `reseed wire receive`.
 //!
+//! - [`guard`] is what a key can be bound to on the machine that it leads to: `reseed guard`.
+//!
 //! Whatever the means, a receiver sees a clean end of its input only after a whole stream.
 
 mod config;
 mod error;
+pub mod guard;
 mod host;
 mod transfer;
 pub mod wire;

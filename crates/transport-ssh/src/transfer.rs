@@ -3,11 +3,13 @@
 mod guard;
 mod hop;
 mod probe;
+mod rule;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Body, StreamItem};
 use reseed_core::registry::StageConfig;
@@ -81,10 +83,36 @@ impl Routes {
     }
 }
 
+/// What the scout found out about machines, by their names.
+#[derive(Debug, Default)]
+struct Found(Vec<(String, Facts)>);
+
+impl Found {
+    fn of(&self, host: &dyn Host) -> Option<Facts> {
+        self.0.iter().find(|(name, _)| name == host.name()).map(|(_, facts)| facts.clone())
+    }
+}
+
+/// The encodings that are asked for in front of this stage.
+fn asked(cx: &CheckCx) -> Vec<Encoding> {
+    match cx.input() {
+        Some(Kind::Stream(stream)) => stream.asked().to_vec(),
+        _ => vec![],
+    }
+}
+
+/// The machines at both ends.
+fn ends(cx: &CheckCx) -> [(Option<Arc<dyn Host>>, Side); 2] {
+    [(cx.previous_host(), Side::Sending), (cx.next_host(), Side::Receiving)]
+}
+
 impl Transfer {
-    /// Asks one end what it has and picks the means.
-    async fn route(&self, host: &dyn Host, side: Side, encodings: &[Encoding]) -> Result<(Facts, Means)> {
-        let facts = probe(host, &self.reseed, encodings).await?;
+    /// Asks one end what it has, where it was not asked ahead, and picks the means.
+    async fn route(&self, host: &dyn Host, side: Side, encodings: &[Encoding], cx: &CheckCx) -> Result<(Facts, Means)> {
+        let facts = match cx.board().get::<Found>().and_then(|found| found.of(host)) {
+            Some(facts) => facts,
+            None => probe(host, &self.reseed, encodings).await?,
+        };
         let means = facts.pick(self.wire, side, host.name(), encodings)?;
         Ok((facts, means))
     }
@@ -92,7 +120,7 @@ impl Transfer {
     async fn means(&self, host: &dyn Host, side: Side, encodings: &[Encoding], cx: &StageCx) -> Result<Means> {
         match cx.board().get::<Routes>().and_then(|routes| routes.means(host, side)) {
             Some(means) => Ok(means),
-            None => Ok(self.route(host, side, encodings).await?.1),
+            None => Ok(self.route(host, side, encodings, cx).await?.1),
         }
     }
 }
@@ -103,17 +131,25 @@ impl Transport for Transfer {
         NAME
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        let encodings = asked(cx);
+        let far = ends(cx).into_iter().filter_map(|(host, _)| host.filter(|host| !host.is_local()));
+        let mut found = Found::default();
+        for host in far {
+            if let Ok(facts) = probe(host.as_ref(), &self.reseed, &encodings).await {
+                found.0.push((host.name().to_owned(), facts));
+            }
+        }
+        cx.board().put(found);
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        let encodings = match cx.input() {
-            Some(Kind::Stream(stream)) => stream.asked().to_vec(),
-            _ => vec![],
-        };
-        let ends = [(cx.previous_host(), Side::Sending), (cx.next_host(), Side::Receiving)];
+        let encodings = asked(cx);
         let mut routes = Routes::default();
-        for (host, side) in ends {
+        for (host, side) in ends(cx) {
             let host = host.ok_or_else(|| Error::refused(format!("no stage works on the machine that is {side}")))?;
             if !host.is_local() {
-                let (facts, means) = self.route(host.as_ref(), side, &encodings).await?;
+                let (facts, means) = self.route(host.as_ref(), side, &encodings, cx).await?;
                 cx.note(facts.describe(&means, side, host.name(), &encodings));
                 routes.0.push((host.name().to_owned(), side, means));
             }
@@ -123,6 +159,10 @@ impl Transport for Transfer {
         }
         cx.board().put(routes);
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        rule::grants(&self.reseed, cx)
     }
 
     async fn carry(&self, mut stream: StreamItem, to: Arc<dyn Host>, cx: &StageCx) -> Result<StreamItem> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reseed_core::Class;
+use reseed_core::config::Resources;
 use reseed_core::engine::{Engine, Pipeline};
 use reseed_core::host::{LocalConfig, LocalHost};
 use reseed_core::stage::Stage;
@@ -27,6 +28,7 @@ async fn its_undo_is_one() {
     let path = folder.path().join("flag");
     let flag = flag(&path).of_run("a run");
     testkit::holds_as_an_undo(&flag, async || flag.raise().await.unwrap(), async || !path.exists()).await;
+    testkit::survives_being_written(&flag, &Resources::local());
 }
 
 #[tokio::test]

@@ -248,8 +248,10 @@ impl Scene {
         std::fs::copy(reseed_tests::binary(), &program).unwrap();
         std::fs::write(&file, self.pipeline()).unwrap();
         let tool = Tool::new(program).as_user(&User::named("postgres").unwrap());
-        let output =
-            tool.args(["run", "--json", &file]).env("HOME", "/nowhere").env("USER", "postgres").output().unwrap();
+        let state = self.lab.path("state");
+        Tool::new("install").args(["-d", "-m", "700", "-o", "postgres", &state]).run().unwrap();
+        let tool = tool.args(["run", "--json", &file]).env("RESEED_STATE_DIR", &state);
+        let output = tool.env("HOME", "/nowhere").env("USER", "postgres").output().unwrap();
         let (out, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{out}{talk}");
         serde_json::from_str(out.lines().last().unwrap()).unwrap()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reseed_core::config::Loaded;
-use reseed_core::engine::Engine;
+use reseed_core::engine::{Engine, Options};
 use reseed_core::event::{Event, Observer};
 use reseed_core::journal::{Recovery, StateDirectory, Written};
 use reseed_core::report::{Outcome, RunReport};
@@ -12,23 +12,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::on_runtime;
 use crate::args::{RunArgs, TalkArgs};
+use crate::file::Text;
 use crate::observe::{Roles, Speaker, Watch};
 use crate::signals::Signals;
 use crate::{exit, file, out};
 
 pub(crate) fn run(args: &RunArgs) -> u8 {
-    let text = match file::text(&args.file, args.talk.json) {
-        Ok(text) => text,
-        Err(code) => return code,
-    };
-    let loaded = match text.load(args.talk.json) {
+    match file::text(&args.file, args.talk.json) {
+        Ok(text) => on_runtime(of(text, args.talk, Options::default())),
+        Err(code) => code,
+    }
+}
+
+/// Runs a pipeline that is in no file.
+pub(crate) fn text(name: &str, text: &str, talk: TalkArgs) -> u8 {
+    on_runtime(of(Text::new(name, text), talk, Options::default()))
+}
+
+/// Runs a pipeline that is in no file and takes everything back, however it ends.
+pub(crate) async fn rehearse(name: &str, text: &str, talk: TalkArgs) -> u8 {
+    let mut options = Options::default();
+    options.rehearsal = true;
+    of(Text::new(name, text), talk, options).await
+}
+
+async fn of(text: Text, talk: TalkArgs, options: Options) -> u8 {
+    let loaded = match text.load(talk.json) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
     match StateDirectory::standard() {
         Ok(state) => {
             let written = Written { state, path: text.name, file: text.text, set: text.settings };
-            on_runtime(go(loaded, written, args.talk))
+            go(loaded, written, talk, options).await
         }
         Err(error) => {
             out::error(&error.chain(), error.hint_text());
@@ -37,7 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> u8 {
     }
 }
 
-async fn go(loaded: Loaded, written: Written, talk: TalkArgs) -> u8 {
+async fn go(loaded: Loaded, written: Written, talk: TalkArgs, options: Options) -> u8 {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         // Without them a Ctrl-C would leave things behind: better not to begin.
@@ -50,7 +66,7 @@ async fn go(loaded: Loaded, written: Written, talk: TalkArgs) -> u8 {
     let speaker = watch.speaker();
     let (state, history) = (written.state.clone(), loaded.history);
     let report = match recover(&state, &mut signals, &speaker).await {
-        Ok(()) => engine_run(loaded, written, signals, &speaker).await,
+        Ok(()) => engine_run(loaded, written, options, signals, &speaker).await,
         Err(error) => refusal(loaded.pipeline.name(), error, &speaker),
     };
     if let Err(error) = state.prune(history) {
@@ -60,8 +76,15 @@ async fn go(loaded: Loaded, written: Written, talk: TalkArgs) -> u8 {
     report.exit_code()
 }
 
-async fn engine_run(loaded: Loaded, written: Written, signals: Signals, speaker: &Speaker) -> RunReport {
-    let engine = Engine::new(loaded.pipeline).observe(Arc::new(speaker.clone())).journals(Arc::new(written));
+async fn engine_run(
+    loaded: Loaded,
+    written: Written,
+    options: Options,
+    signals: Signals,
+    speaker: &Speaker,
+) -> RunReport {
+    let engine = Engine::new(loaded.pipeline).options(options).observe(Arc::new(speaker.clone()));
+    let engine = engine.journals(Arc::new(written));
     tokio::select! {
         report = engine.run() => report,
         never = signals.steer(&engine, speaker) => match never {},

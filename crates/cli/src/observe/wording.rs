@@ -135,6 +135,10 @@ impl Wording {
             }
             Event::StageFailed { .. } => vec!["taking back what was done".to_owned()],
             Event::Undone { undo } => vec![format!("        undone: {undo}")],
+            Event::Approached(round) => vec![format!(
+                "round done: {} received without a replication slot; they stay, and the next one starts from there",
+                human::bytes(round.stream_bytes)
+            )],
             Event::BranchFinished(branch) if branch.outcome == Outcome::Done => vec![branch_end(branch)],
             Event::Chore { text } => vec![format!("        afterwards: {text}")],
             Event::RunFinished(report) if report.outcome == Outcome::Done => end(report),
@@ -156,6 +160,10 @@ fn end(report: &RunReport) -> Vec<String> {
     match report.outcome {
         Outcome::Done => lines.extend(moved(report)),
         Outcome::Undone if report.refused => lines.push("nothing was touched".to_owned()),
+        Outcome::Undone if !report.rounds.is_empty() => lines.push(format!(
+            "everything is as it was before the run, but for what {} brought: the next run starts from there",
+            human::count(report.rounds.len(), "round")
+        )),
         Outcome::Undone => lines.push("everything is as it was before the run".to_owned()),
         Outcome::Stuck => {
             lines

@@ -10,7 +10,7 @@ use reseed_transport_s3::store::Store;
 use reseed_transport_s3::verify::{self, Depth, Verdict};
 use serde_json::json;
 
-use super::{VerifyArgs, tell, unknown};
+use super::{VerifyArgs, rehearse, tell, unknown};
 use crate::human::{bytes, count};
 use crate::{exit, out};
 
@@ -27,7 +27,7 @@ pub(super) async fn verify(store: &Arc<dyn Store>, chains: &[Chain], args: &Veri
         Err(error) => return Ok(tell(&error, exit::WRONG)),
     };
     let mut whole = true;
-    for chain in chosen {
+    for chain in &chosen {
         let verdict = verify::verify_with(store, chain, depth, &identities).await?;
         whole &= verdict.broken.is_empty();
         match args.repository.json {
@@ -35,7 +35,15 @@ pub(super) async fn verify(store: &Arc<dyn Store>, chains: &[Chain], args: &Veri
             false => out::data(&text(chain, &verdict, args.deep)),
         }
     }
-    Ok(if whole { exit::DONE } else { exit::FAILED })
+    let verified = if whole { exit::DONE } else { exit::FAILED };
+    match &args.rehearse {
+        None => Ok(verified),
+        Some(below) => {
+            let chains: Vec<_> = chosen.into_iter().cloned().collect();
+            let rehearsed = rehearse::rehearse(&chains, below, args).await?;
+            Ok(if rehearsed == exit::DONE { verified } else { rehearsed })
+        }
+    }
 }
 
 /// The secret keys of a file. What is in it never shows.

@@ -23,7 +23,7 @@ struct Inspected {
 
 pub(super) fn inspect(args: &InspectArgs) -> u8 {
     let name = args.file.display();
-    let inspected = match open(&args.file).and_then(|input| read(input)) {
+    let inspected = match open(&args.file).and_then(read) {
         Ok(inspected) => inspected.filter(Inspected::is_one),
         Err(error) => {
             out::error(&format!("{name}: {error}"), None);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::BuildCx;
+use reseed_core::host::{Command, Host, LocalConfig, LocalHost};
 use reseed_core::item::{Item, Payload};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
@@ -31,6 +32,8 @@ enum Act {
     Fail,
     Panic,
     Wait,
+    /// Waits for a program that never ends.
+    Child,
 }
 
 register_stage!(ActConfig);
@@ -54,6 +57,7 @@ impl Act {
             Act::Fail => "fail",
             Act::Panic => "panic",
             Act::Wait => "wait",
+            Act::Child => "child",
         }
     }
 }
@@ -93,6 +97,12 @@ impl Stage for Act {
                 cx.cancelled().await;
                 Err(Error::cancelled())
             }
+            Act::Child => {
+                let host: Arc<dyn Host> = Arc::new(LocalHost::new("local", &LocalConfig::default()));
+                let sleep = host.run(Command::new("sleep").arg("1000"));
+                cx.note("waiting now");
+                sleep.await.map(|_| Item::start().with(Payload::Standby))
+            }
             _ => Ok(Item::start().with(Payload::Standby)),
         }
     }
@@ -114,6 +124,9 @@ impl Undo for TakeBack {
     }
 
     async fn undo(&self) -> Result<()> {
+        if let Some(file) = std::env::var_os("RESEED_TEST_UNDONE") {
+            std::fs::write(file, self.0.text())?;
+        }
         match self.0 {
             Act::WorkForGood => Err(Error::failed("it is for good")),
             Act::UndoWaits => std::future::pending().await,

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use super::{Problem, Ref, Table, nearest};
 use crate::host::{Host, LocalConfig, LocalHost};
 use crate::registry::{HostResource, ResourcePlugin, resources};
@@ -43,6 +45,11 @@ impl<'a> BuildCx<'a> {
     pub fn problem(&mut self, mut problem: Problem) {
         problem.span = problem.span.or_else(|| self.here.clone());
         self.problems.push(problem);
+    }
+
+    /// Takes an entry off a table and reads it.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, table: &mut Table<'_>, key: &'static str) -> Option<T> {
+        table.take(key, self.problems)
     }
 
     /// Does `work` as a part of building the table that is named at `here`.

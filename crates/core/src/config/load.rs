@@ -10,11 +10,13 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::limits::{ApproachConfig, Stall};
+use super::table::read_value;
 use super::{BuildCx, Period, Problem, Table, nearest, variables};
 use crate::Kind;
-use crate::engine::{Misfit, Pipeline};
+use crate::engine::{Approach, Misfit, Pipeline};
 use crate::registry;
-use crate::stage::Stage;
+use crate::stage::{Limited, Stage};
 
 /// A pipeline that has been read, built and folded.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     variables::fill(&mut root, set, &mut problems);
     let unfilled = problems.clone();
     let name = take_name(&mut root, &mut problems);
+    let stall = take_stall(&mut root, &mut problems);
+    let approach = take_approach(&mut root, &mut problems);
     let history = take_history(&mut root, &mut problems).unwrap_or(HISTORY).0;
     let stages = take_stages(&mut root, &mut problems);
     let mut cx = BuildCx::new(&mut problems);
@@ -55,7 +59,9 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
     let built: Vec<_> = stages.into_iter().map(|stage| build(stage, &mut cx)).collect();
     cx.build_rest();
     forget_what_follows(&unfilled, &mut problems);
-    finish(name, built, problems).map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings, history })
+    finish(name, built, problems)
+        .and_then(|(pipeline, kinds)| Ok((approached(pipeline.stall(stall.limit()), approach)?, kinds)))
+        .map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings, history })
 }
 
 /// Builds one stage from the text of its table.
@@ -113,6 +119,28 @@ fn take_name(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Stri
             None
         }
     }
+}
+
+fn take_stall(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Stall {
+    root.remove("stall").and_then(|value| read_value(value, problems)).unwrap_or_default()
+}
+
+/// What `[approach]` says, and where it stands.
+fn take_approach(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<(Range<usize>, Approach)> {
+    let value = root.remove("approach")?;
+    let span = value.span();
+    read_value::<ApproachConfig>(value, problems).map(|config| (span, config.into()))
+}
+
+/// The pipeline with its rounds, which are only asked for where there can be some.
+fn approached(pipeline: Pipeline, approach: Option<(Range<usize>, Approach)>) -> Result<Pipeline, Vec<Problem>> {
+    let Some((span, approach)) = approach else { return Ok(pipeline) };
+    if approach.rounds > 0 && pipeline.receiver().is_none() {
+        let problem = Problem::at(span, "this pipeline can't be approached in rounds");
+        let hint = "rounds need snapshots that are received beside the live data (`into`), and no branches";
+        return Err(vec![problem.hint(hint)]);
+    }
+    Ok(pipeline.approach(Some(approach)))
 }
 
 fn take_history(root: &mut DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Period> {
@@ -198,7 +226,7 @@ pub(super) fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
         match value.into_inner() {
             _ if !known.contains(&name.as_str()) => {
                 let mut all = known.clone();
-                all.extend(["history", "name", "stage"]);
+                all.extend(["approach", "history", "name", "stage", "stall"]);
                 cx.problem(Problem::at(table.span(), format!("unknown key `{name}`")).hint(nearest(&name, &all)));
             }
             DeValue::Table(entries) => entries.into_iter().for_each(|(key, value)| match value.into_inner() {
@@ -222,10 +250,17 @@ fn build(stage: Picked<'_>, cx: &mut BuildCx<'_>) -> BuiltStage {
     (picked.span(), stage)
 }
 
-fn build_picked(picked: &Spanned<String>, table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
+fn build_picked(picked: &Spanned<String>, mut table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
     let plugins = registry::stages();
     match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
-        Some(plugin) => cx.at(picked.span(), |cx| (plugin.build)(table, cx)),
+        Some(plugin) => cx.at(picked.span(), |cx| {
+            let limit = if plugin.keeps_time() { None } else { cx.take::<Period>(&mut table, "timeout") };
+            let inner = (plugin.build)(table, cx)?;
+            Some(match limit {
+                Some(limit) => Arc::new(Limited { inner, limit: limit.0 }),
+                None => inner,
+            })
+        }),
         None => {
             let known: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
             let problem = Problem::at(picked.span(), format!("there is no stage `{}`", picked.get_ref()));

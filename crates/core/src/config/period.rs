@@ -1,6 +1,8 @@
 //! Lengths of time as people write them.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -17,12 +19,12 @@ impl Period {
     }
 }
 
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let parsed = length(&text).and_then(|length| Duration::try_from(length).ok());
-        let wrong = || serde::de::Error::custom("a length of time is written like `90s`, `30m` or `24h`");
-        parsed.map(Self).ok_or_else(wrong)
+impl FromStr for Period {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = length(text).and_then(|length| Duration::try_from(length).ok());
+        parsed.map(Self).ok_or("a length of time is written like `90s`, `30m` or `24h`")
     }
 }
 
@@ -32,15 +34,28 @@ fn length(text: &str) -> Option<jiff::SignedDuration> {
 }
 
 /// As it is written in a file: `24h`.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match (seconds, self.0.subsec_millis()) {
+            (seconds, millis @ 1..) => write!(f, "{}ms", seconds * 1000 + u64::from(millis)),
+            (seconds @ 1.., _) if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
+            (seconds @ 1.., _) if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// As it is written in a file.
 impl Serialize for Period {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let seconds = self.0.as_secs();
-        serializer.collect_str(&match (seconds, self.0.subsec_millis()) {
-            (seconds, millis @ 1..) => format!("{}ms", seconds * 1000 + u64::from(millis)),
-            (seconds @ 1.., _) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-            (seconds @ 1.., _) if seconds % 60 == 0 => format!("{}m", seconds / 60),
-            _ => format!("{seconds}s"),
-        })
+        serializer.collect_str(self)
     }
 }
 

@@ -10,6 +10,8 @@ use toml::de::DeTable;
 use super::build::Built;
 use super::load::{add_resources, syntax};
 use super::{BuildCx, Problem, variables};
+use crate::host::{LocalConfig, LocalHost};
+use crate::registry::HostResource;
 use crate::{Error, Result};
 
 type Key = (String, String);
@@ -39,6 +41,12 @@ impl Resources {
         let mut cx = BuildCx::new(&mut problems);
         add_resources(root, &mut cx);
         Ok(Self { built: Arc::new(cx.build_each().into_iter().collect()) })
+    }
+
+    /// What every file has: the host `local`.
+    pub fn local() -> Self {
+        let local = LocalHost::new("local", &LocalConfig::default());
+        Self::default().with("hosts", "local", HostResource(Arc::new(local)))
     }
 
     /// The same with one more, or with another in the place of one.

@@ -2,16 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
+use super::limits::{approach_schema, stall_schema, timeout_schema};
 use crate::registry::{self, ResourcePlugin};
 
 /// JSON Schema (draft 2020-12) of a pipeline file with every registered stage and resource.
 pub fn pipeline_schema() -> Value {
     let mut properties = Map::new();
     properties.insert("name".into(), json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$" }));
+    properties.insert("stall".into(), stall_schema());
+    properties.insert("approach".into(), approach_schema());
     let history = "How long the journals of runs are kept: `90d` by default. See `reseed status`.";
     properties.insert("history".into(), json!({ "type": "string", "default": "90d", "description": history }));
     let stages: Vec<_> =
-        registry::stages().iter().map(|plugin| picked(&(plugin.schema)(), Some(plugin.name))).collect();
+        registry::stages().iter().map(|plugin| with_timeout(picked(&(plugin.schema)(), Some(plugin.name)))).collect();
     properties.insert("stage".into(), json!({ "type": "array", "items": { "oneOf": stages } }));
     for (table, plugins) in tables() {
         let choices: Vec<_> = plugins.iter().map(|plugin| picked(&(plugin.schema)(), plugin.use_)).collect();
@@ -36,6 +39,14 @@ fn tables() -> Vec<(&'static str, Vec<&'static ResourcePlugin>)> {
         }
     }
     tables
+}
+
+/// A stage's schema with the limit that each can have.
+fn with_timeout(mut schema: Value) -> Value {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.entry("timeout").or_insert_with(timeout_schema);
+    }
+    schema
 }
 
 /// A plugin's schema with the `use` that picks it.

@@ -13,12 +13,14 @@ use super::{BuildCx, Problem, near, nearest};
 pub struct Table<'i> {
     entries: DeTable<'i>,
     span: Range<usize>,
+    /// Keys that were looked for already, and may be meant by an unknown one.
+    taken: Vec<&'static str>,
 }
 
 impl<'i> Table<'i> {
     /// A table that stands at `span`, which problems of the whole table point at.
     pub(super) fn new(entries: DeTable<'i>, span: Range<usize>) -> Self {
-        Self { entries, span }
+        Self { entries, span, taken: vec![] }
     }
 
     /// The same table, named elsewhere.
@@ -37,6 +39,13 @@ impl<'i> Table<'i> {
         let text = Spanned::new(value.span(), value.get_ref().as_str()?.to_owned());
         self.entries.remove(key);
         Some(text)
+    }
+
+    /// Takes an entry off and reads it. A problem is told at its place.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<T> {
+        self.taken.push(key);
+        let value = self.entries.remove(key)?;
+        read_value(value, problems)
     }
 
     /// Takes an entry off that is a list of tables.
@@ -75,7 +84,7 @@ impl<'i> Table<'i> {
             }
             set_aside.extend(meant(error.message()));
             let span = error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| self.span.clone());
-            cx.problem(explain(error.message(), span.clone()));
+            cx.problem(explain(error.message(), span.clone(), &self.taken));
             match self.remove_entry_at(&span) {
                 Some(key) if missing.is_none() => set_aside.push(key),
                 _ => return None,
@@ -92,6 +101,13 @@ impl<'i> Table<'i> {
     }
 }
 
+/// Reads one value. A problem is told at its place.
+pub(super) fn read_value<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Option<T> {
+    let span = value.span();
+    let read = T::deserialize(ValueDeserializer::from(value));
+    read.map_err(|error| problems.push(explain(error.message(), span, &[]))).ok()
+}
+
 /// The name in back-quotes after `prefix`.
 fn quoted(message: &str, prefix: &str) -> Option<String> {
     let rest = message.strip_prefix(prefix)?.strip_prefix('`')?;
@@ -105,11 +121,12 @@ fn meant(message: &str) -> Option<String> {
 }
 
 /// What serde says, in the words of someone who edits a file.
-fn explain(message: &str, span: Range<usize>) -> Problem {
+fn explain(message: &str, span: Range<usize>, taken: &[&str]) -> Problem {
     let message = message.trim();
     if let Some(wrong) = quoted(message, "unknown field ") {
         let problem = Problem::at(span, format!("unknown key `{wrong}`"));
-        return problem.hint(nearest(&wrong, &expected(message)));
+        let known: Vec<_> = expected(message).into_iter().chain(taken.iter().copied()).collect();
+        return problem.hint(nearest(&wrong, &known));
     }
     if let Some(wrong) = quoted(message, "unknown variant ") {
         let problem = Problem::at(span, format!("`{wrong}` is not one of the choices here"));
@@ -197,7 +214,7 @@ mod tests {
             "missing field `into`",
             "unknown field `lvel`, expected `level`",
         ]
-        .map(|message| explain(message, 0..1).message);
+        .map(|message| explain(message, 0..1, &[]).message);
         assert_eq!(
             told,
             [

@@ -1,11 +1,12 @@
 //! Branches of a run: each runs the rest of the way by itself and ends by itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, finish};
 use super::drive;
+use super::locks::Locks;
 use super::unwind::take_back;
 use crate::event::{Event, Observer};
 use crate::item::Item;
@@ -69,8 +70,14 @@ impl Forked {
             stop_undo: outer.stop_undo.clone(),
             undo: Arc::new(UndoStack::new(outer.undo.book().clone(), Some(&branch.name))),
             chores: Mutex::default(),
+            // The run holds those of its branches too.
+            locks: Locks::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
             forked: Mutex::default(),
+            watchers: Arc::default(),
+            // All branches share the counters: the run itself watches them.
+            stall: None,
+            round: OnceLock::new(),
         };
         Self { run: Arc::new(run), from: before.len(), end: Arc::default() }
     }
@@ -104,7 +111,8 @@ impl Forked {
 
     /// Runs its stages and commits, or takes back what it did and what was done for it.
     pub(crate) async fn run(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
-        let done = drive::stages(&self.run, self.from, item).await;
+        let done = drive::stages(&self.run, self.from..self.run.end(), item).await;
+        self.run.watchers.end().await;
         match done.and_then(|item| commit(&self.run).map(|committed| (item, committed))) {
             Ok((item, committed)) => {
                 self.ends(outer, Outcome::Done, None);
@@ -158,6 +166,11 @@ impl Forked {
             all.add(report);
         });
     }
+}
+
+/// Names of the branches that have committed: what they did stays, whatever becomes of the run.
+pub(super) fn committed(run: &Run) -> Vec<String> {
+    run.forked().iter().filter(|branch| branch.has_committed()).map(|branch| branch.name().to_owned()).collect()
 }
 
 /// Why a branch is stuck, if one is: a run is not done where a person has to put something right.

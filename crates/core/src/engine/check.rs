@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::Forked;
 use crate::event::Event;
+use crate::guard::Grant;
 use crate::stage::{CheckCx, Run, Stage};
 use crate::{Class, Error, Result};
 
@@ -57,6 +60,24 @@ pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
+/// Surveys every stage, and asks each what it needs to be granted, or why that can't be told.
+pub(super) async fn grants(run: &Arc<Run>) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+    let seats = seats(run);
+    let mut found = Found::new();
+    survey_all(run, &seats, &mut found).await.map_err(|cancelled| vec![cancelled])?;
+    if !found.is_empty() {
+        return Err(causes(found).into_iter().map(|(at, error)| seats[at].refusal(error)).collect());
+    }
+    let mut all = Vec::new();
+    for seat in &seats {
+        match seat.stage().grants(&seat.cx()).await {
+            Ok(grants) => all.extend(grants.into_iter().map(Ok)),
+            Err(error) => all.push(Err(error)),
+        }
+    }
+    Ok(all)
+}
+
 /// Every stage in order; those of a branch come right after the stage that parts.
 fn seats(run: &Arc<Run>) -> Vec<Seat> {
     let mut seats = Vec::new();
@@ -69,10 +90,32 @@ fn seats(run: &Arc<Run>) -> Vec<Seat> {
     seats
 }
 
-/// Fails only when it is cancelled.
+/// Makes every machine ready and sends every stage's scout, side by side: one scout for each seat.
+fn scouts(seats: &[Seat]) -> Vec<AbortOnDropHandle<()>> {
+    let mut called = Vec::new();
+    for host in seats.iter().filter_map(|seat| seat.stage().host()) {
+        if !called.iter().any(|name| name == host.name()) {
+            called.push(host.name().to_owned());
+            // It is left to itself: the first command on that machine waits for it.
+            drop(tokio::spawn(async move { host.make_ready().await }));
+        }
+    }
+    let scout = |seat: &Seat| {
+        let (stage, cx) = (Arc::clone(seat.stage()), seat.cx());
+        AbortOnDropHandle::new(tokio::spawn(async move { stage.scout(&cx).await }))
+    };
+    seats.iter().map(scout).collect()
+}
+
+/// Surveys in order, each when its scout is back. Fails only when it is cancelled.
 async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
-    for (at, seat) in seats.iter().enumerate() {
-        let surveyed = unless_cancelled(run, seat.stage().survey(&seat.cx())).await;
+    for ((at, seat), scout) in seats.iter().enumerate().zip(scouts(seats)) {
+        let survey = async {
+            // Whatever became of the scout, the survey finds out itself what is not known.
+            let _ = scout.await;
+            seat.stage().survey(&seat.cx()).await
+        };
+        let surveyed = unless_cancelled(run, survey).await;
         note(surveyed, at, seat, found)?;
     }
     Ok(())

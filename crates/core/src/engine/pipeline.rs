@@ -1,7 +1,9 @@
 //! Stages in order, and whether they fit together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::approach::Approach;
 use crate::stage::{Claim, Stage};
 use crate::{Kind, Mismatch};
 
@@ -10,7 +12,12 @@ use crate::{Kind, Mismatch};
 pub struct Pipeline {
     name: String,
     stages: Vec<Arc<dyn Stage>>,
+    stall: Option<Duration>,
+    approach: Option<Approach>,
 }
+
+/// How long no byte may move while a stream flows, where nothing else is said.
+pub(crate) const STALL: Duration = Duration::from_secs(600);
 
 /// Why a pipeline can't be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +47,18 @@ pub enum Misfit {
 impl Pipeline {
     /// A pipeline of these stages.
     pub fn new(name: impl Into<String>, stages: Vec<Arc<dyn Stage>>) -> Self {
-        Self { name: name.into(), stages }
+        Self { name: name.into(), stages, stall: Some(STALL), approach: Some(Approach::default()) }
+    }
+
+    /// Sets how long no byte may move while a stream flows before the run fails; `None`: for ever.
+    pub fn stall(mut self, stall: Option<Duration>) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// See [`stall`](Self::stall).
+    pub fn stall_limit(&self) -> Option<Duration> {
+        self.stall
     }
 
     /// Its name.
@@ -51,6 +69,31 @@ impl Pipeline {
     /// Its stages.
     pub fn stages(&self) -> &[Arc<dyn Stage>] {
         &self.stages
+    }
+
+    /// Sets when the run is preceded by rounds; `None`: never.
+    pub fn approach(mut self, approach: Option<Approach>) -> Self {
+        self.approach = approach;
+        self
+    }
+
+    /// See [`approach`](Self::approach).
+    pub fn approach_of(&self) -> Option<Approach> {
+        self.approach
+    }
+
+    /// Where a round before the run would end: at the stage that makes a dataset of streams, if every
+    /// stage up to it can take part in rounds.
+    pub fn receiver(&self) -> Option<usize> {
+        let mut kind = Kind::Start;
+        for (index, stage) in self.stages.iter().enumerate() {
+            let gives = stage.flow(&kind).ok().filter(|_| stage.approaches() && stage.branches().is_empty())?;
+            if matches!((&kind, &gives), (Kind::Stream(_), Kind::Dataset(_))) {
+                return Some(index);
+            }
+            kind = gives;
+        }
+        None
     }
 
     /// The kind after each stage. Pure.

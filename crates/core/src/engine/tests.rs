@@ -12,6 +12,9 @@ use crate::undo::{Chore, Undo};
 use crate::{Class, register_chore, register_undo};
 use crate::{Kind, Mismatch};
 
+mod approach;
+mod watch;
+
 type Log = Arc<Mutex<Vec<String>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +26,8 @@ enum Act {
     Hang,
     /// Can't find out, with these words.
     Blind(&'static str),
+    /// Refuses while it runs.
+    TooLate,
     /// Leaves what another needs.
     Tell,
     /// Needs what another leaves.
@@ -115,6 +120,7 @@ impl Stage for Fake {
         self.log.lock().unwrap().push(format!("run {}", self.name));
         match self.act {
             Act::Fail => Err(Error::failed("no luck")),
+            Act::TooLate => Err(Error::refused("no luck any more")),
             Act::Panic => panic!("out of luck"),
             Act::Hang => std::future::pending().await,
             _ => Ok(Item { payload: Payload::Standby, facts: Facts::default() }),
@@ -145,8 +151,23 @@ async fn a_run_that_ends_well_commits_and_then_does_its_chores() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_that_ends_well_is_taken_back_and_done() {
+    let rehearse = async |acts: &[Act]| {
+        let log = Log::default();
+        let options = Options { rehearsal: true, ..Options::default() };
+        let report = engine(acts, &log).options(options).run().await;
+        (report.outcome, report.error, said(&log))
+    };
+    let (outcome, error, said) = rehearse(&[Act::Work, Act::Work]).await;
+    assert_eq!((outcome, error), (Outcome::Done, None));
+    assert_eq!(said, ["run a", "run b", "undo b", "undo a"], "and no chore is done");
+    let (outcome, error, _) = rehearse(&[Act::Work, Act::Fail]).await;
+    assert!(outcome == Outcome::Undone && error.is_some());
+}
+
+#[tokio::test]
 async fn a_failure_or_a_panic_undoes_the_last_act_first() {
-    for act in [Act::Fail, Act::Panic] {
+    for act in [Act::Fail, Act::Panic, Act::TooLate] {
         let log = Log::default();
         let report = engine(&[Act::Work, act, Act::Work], &log).run().await;
         assert_eq!((report.outcome, report.exit_code()), (Outcome::Undone, 1));
@@ -261,4 +282,47 @@ async fn the_last_event_carries_the_report() {
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     engine(&[Act::Work], &Log::default()).observe(flag.clone()).run().await;
     assert!(flag.0.load(Ordering::SeqCst));
+}
+
+/// Its scout waits for that of another one; its survey needs what its scout found.
+#[derive(Debug)]
+struct Scouting {
+    meets: Arc<tokio::sync::Barrier>,
+    log: Log,
+}
+
+#[async_trait]
+impl Stage for Scouting {
+    fn name(&self) -> &str {
+        "scouting"
+    }
+
+    fn flow(&self, _input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(Kind::Standby)
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.meets.wait().await;
+        cx.board().put(Known);
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        let known = cx.board().need::<Known>(|| Error::refused("the scout is not back"));
+        self.log.lock().unwrap().push("surveyed".to_owned());
+        known.map(drop)
+    }
+
+    async fn run(&self, input: Item, _cx: &StageCx) -> Result<Item> {
+        Ok(input.with(Payload::Standby))
+    }
+}
+
+#[tokio::test]
+async fn all_scouts_go_side_by_side_and_each_is_back_before_its_stage_is_surveyed() {
+    let (log, meets) = (Log::default(), Arc::new(tokio::sync::Barrier::new(2)));
+    let scouting = || Arc::new(Scouting { meets: meets.clone(), log: log.clone() }) as Arc<dyn Stage>;
+    let engine = Engine::new(Pipeline::new("test", vec![scouting(), scouting()]));
+    let checked = tokio::time::timeout(Duration::from_secs(20), engine.check()).await;
+    checked.expect("the scouts wait for each other").unwrap();
+    assert_eq!(said(&log), ["surveyed", "surveyed"]);
 }

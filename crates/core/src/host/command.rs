@@ -161,6 +161,20 @@ impl Command {
     }
 }
 
+/// The words of each command of a job, from what [`Command::running`] makes of it: the numbers of words,
+/// separated by commas, and the words. `None` where they do not add up.
+pub fn split_job(words: &[String]) -> Option<Vec<Vec<String>>> {
+    let (counts, mut words) = words.split_first()?;
+    let mut steps = Vec::new();
+    for count in counts.split(',') {
+        let count = count.parse().ok().filter(|count| (1..=words.len()).contains(count))?;
+        let (step, rest) = words.split_at(count);
+        steps.push(step.to_vec());
+        words = rest;
+    }
+    words.is_empty().then_some(steps)
+}
+
 /// `runuser` where there is one (Linux), else `su` (FreeBSD); the script is fixed.
 fn root_to_user(user: &str) -> Vec<String> {
     let script = r#"u=$1; shift
@@ -265,7 +279,10 @@ mod tests {
     fn a_command_that_runs_a_job_is_told_where_each_of_its_commands_begins() {
         let job = Job::pipe(vec![Command::new("a").arg("b c"), Command::new("zfs").as_root()]);
         let outer = Command::new("wrap").arg("x").running(job);
-        assert_eq!(outer.argv("op", Some(Become::Sudo)), ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "zfs"]);
+        let argv = outer.argv("op", Some(Become::Sudo));
+        assert_eq!(argv, ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "zfs"]);
+        assert_eq!(split_job(&argv[2..]).unwrap(), [&argv[3..5], &argv[5..]]);
+        assert_eq!(split_job(&argv[1..]), None);
         assert_eq!(outer.to_string(), "wrap x { a 'b c' | zfs }");
     }
 

@@ -1,7 +1,7 @@
 //! Feeding a stream to a process.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
@@ -65,9 +65,9 @@ pub(super) async fn feed(stream: &mut dyn ByteStream, stdin: &mut dyn Inlet, met
             Ok(None) => return Fed::Whole,
             Err(error) => return Fed::Cut(error),
         };
-        let asked = Instant::now();
+        let waiting = meter.wait();
         let written = stdin.write_all(&bytes).await;
-        meter.add_wait(asked.elapsed().as_nanos() as u64);
+        drop(waiting);
         if let Err(error) = written {
             return Fed::Refused(error);
         }

@@ -26,6 +26,12 @@ pub struct Files<'a> {
 /// Exit status by which the scripts here say "there is no such file".
 const ABSENT: i32 = 44;
 
+/// Prints the file `$1`.
+pub(crate) const READ: &str = r#"[ -e "$1" ] || [ -L "$1" ] || exit 44; exec cat -- "$1""#;
+
+/// Prints the path `$1` with every link resolved.
+pub(crate) const RESOLVE: &str = r#"realpath -- "$1" 2>/dev/null || readlink -f -- "$1""#;
+
 impl<'a> Files<'a> {
     pub(super) fn new(host: &'a dyn Host) -> Self {
         Self { host }
@@ -36,8 +42,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// When it is there and can't be read.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let script = r#"[ -e "$1" ] || [ -L "$1" ] || exit 44; exec cat -- "$1""#;
-        let output = self.host.output(Command::script(script).titled("read").arg(path).as_root()).await?;
+        let output = self.host.output(Command::script(READ).titled("read").arg(path).as_root()).await?;
         if output.exit.code() == Some(ABSENT) {
             return Ok(None);
         }
@@ -99,8 +104,7 @@ stat -L -c '%U %G %a %F' -- "$1" 2>/dev/null || stat -L -f '%Su %Sg %Lp %HT' -- 
     /// # Errors
     /// When there is no such path.
     pub async fn canonical(&self, path: &str) -> Result<String> {
-        let script = r#"realpath -- "$1" 2>/dev/null || readlink -f -- "$1""#;
-        let text = self.host.run(Command::script(script).titled("realpath").arg(path).as_root()).await?;
+        let text = self.host.run(Command::script(RESOLVE).titled("realpath").arg(path).as_root()).await?;
         Ok(text.trim_end_matches('\n').to_owned())
     }
 }

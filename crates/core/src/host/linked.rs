@@ -10,7 +10,7 @@ use super::{Command, Job};
 /// ended by them. A command that exits 0 must have read its input to the end: while the shell around it
 /// looks, it still holds the command's output. Where there is one command only, its exit status is told
 /// as it is: nobody is behind it on this machine.
-const LINKED: &str = r#"end() { trap '' PIPE; echo "$*" >&2; [ "$p" != "$q" ] || exit 1; [ -z "$k" ] || "$k" -n kill -9 0 2>/dev/null; kill -9 0; }
+pub(crate) const LINKED: &str = r#"end() { trap '' PIPE; echo "$*" >&2; [ "$p" != "$q" ] || exit 1; [ -z "$k" ] || "$k" -n kill -9 0 2>/dev/null; kill -9 0; }
 pass() {
   "$@"
   s=$?

@@ -7,7 +7,7 @@ use super::{LeftOut, Pending, SnapshotPart};
 use crate::codec::Codec;
 use crate::host::{Command, Host, Job, linked, linked_then, open, through};
 use crate::stream::{BoxStream, Deferred, Meter, Metered};
-use crate::{Encoding, Error, Format, Result, StreamKind};
+use crate::{Encoding, Error, Format, Result, StreamKind, names};
 
 /// What a stream carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,21 @@ pub struct StreamHeader {
     pub estimate: Option<u64>,
     /// Left-out datasets of the same set, so that the receiver can make empty ones.
     pub left_out: Vec<LeftOut>,
+}
+
+impl StreamHeader {
+    /// Judges every name that came with the stream, before it reaches a command or a path.
+    ///
+    /// # Errors
+    /// Which of them is none.
+    pub fn check(&self) -> Result<()> {
+        self.part.check()?;
+        self.left_out.iter().try_for_each(LeftOut::check)?;
+        match self.from_guid.as_deref().and_then(|guid| Some((guid, names::wrong_part(guid)?))) {
+            Some((guid, why)) => Err(Error::failed(format!("`{}` is no GUID: {why}", names::shown(guid)))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One lazy stream: what will make its bytes, where, and what is still to be done to them there.

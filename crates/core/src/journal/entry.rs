@@ -1,6 +1,7 @@
 //! What a journal tells.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,11 +48,8 @@ pub enum Entry {
         /// The number under which it was armed.
         id: u64,
     },
-    /// What is held for the whole run, so that a run which died can be told from others that matter.
-    Locked {
-        /// What nobody else may work on: a name that is the same in every run for one target.
-        target: String,
-    },
+    /// What the run is about to lock for itself, for as long as it lasts.
+    Locked(Target),
     /// The run, or a branch, has done what it is for and proved it. Nothing of it is taken back any more.
     Committed {
         /// The branch; `None` where it is the run itself.
@@ -95,6 +93,23 @@ pub struct Begin {
     pub file: String,
     /// What its variables were filled with.
     pub set: BTreeMap<String, String>,
+}
+
+/// What only one run may work on at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Name of the host that it is on, in the run's pipeline file.
+    pub host: String,
+    /// What sort of thing it is, for example `dataset`.
+    pub what: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} on {}", self.what, self.name, self.host)
+    }
 }
 
 /// What a stage did.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DeadRun, Ended, Entry, Journal, Left, StateDirectory, Story};
 use crate::config::Resources;
-use crate::engine::{perform_all, undo_one};
+use crate::engine::{Locks, perform_all, undo_one};
 use crate::event::{Event, Observer};
 use crate::report::Outcome;
 use crate::undo::Chore;
@@ -43,7 +43,8 @@ pub struct Stuck {
 }
 
 /// Takes a run that died to its end: back, where it had not committed; else its chores are done. Safe to
-/// be killed at any point, and to be done again. `stop` gives up; then the rest is told as stuck.
+/// be killed at any point, and to be done again. What the run had locked is locked meanwhile; where another
+/// run works on it, or has since, nothing is touched and all is told as stuck. `stop` gives up; then the rest is told as stuck.
 ///
 /// # Errors
 /// When the end can't be written down; everything else is in the outcome.
@@ -57,6 +58,11 @@ pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &Cancella
         outcome: if story.has_committed() { Outcome::Done } else { Outcome::Undone },
         undone: vec![],
         stuck: vec![],
+    };
+    let locks = Locks::default();
+    let resources = match resources {
+        Ok(resources) => locks.again(&recovery.run, &story.targets, &resources).await.map(|()| resources),
+        unreadable => unreadable,
     };
     for left in story.left() {
         match take_back(&left, &resources, stop).await {
@@ -77,6 +83,7 @@ pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &Cancella
         recovery.outcome = Outcome::Stuck;
     }
     perform_all(chores(&story, &resources, observer), observer).await;
+    locks.release(recovery.outcome != Outcome::Stuck).await;
     let exit_code = if recovery.outcome == Outcome::Stuck { 4 } else { 0 };
     journal.write(&Entry::Ended(Ended { outcome: recovery.outcome, exit_code, report: None }))?;
     observer.on(&Event::Recovered(recovery.clone()));

@@ -93,13 +93,16 @@ impl StateDirectory {
     /// Makes it, where it is not there, and sees that it is this user's alone.
     fn make(&self) -> Result<()> {
         let runs = self.runs();
+        let missing: Vec<_> = runs.ancestors().take_while(|directory| !directory.exists()).collect();
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs);
         made.map_err(|error| wrong(&runs, error))?;
-        for directory in [&self.path, &runs] {
-            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
+        for directory in missing {
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let synced = File::open(above).and_then(|above| above.sync_all());
             synced.map_err(|error| wrong(directory, error))?;
+        }
+        for directory in [&self.path, &runs] {
+            must_be_own(directory, &directory.metadata().map_err(|error| wrong(directory, error))?)?;
         }
         Ok(())
     }
@@ -109,12 +112,16 @@ impl StateDirectory {
     /// # Errors
     /// When the directory can't be read.
     pub fn found(&self) -> Result<Vec<Found>> {
-        let journals = self.journals()?;
-        Ok(journals
-            .into_iter()
-            .filter_map(|path| look(path).transpose())
-            .map(|found| found.unwrap_or_else(|(path, error)| Found { path, live: false, story: Err(error) }))
-            .collect())
+        let mut all = Vec::new();
+        for path in self.journals()? {
+            match look(path) {
+                Ok(found) => all.extend(found),
+                Err((path, error)) => all.push(Found { path, live: false, story: Err(error) }),
+            }
+        }
+        // The ids of runs that began within one second are in no order.
+        all.sort_by_key(|found| found.story.as_ref().map(|story| story.at).unwrap_or_default());
+        Ok(all)
     }
 
     /// Every run that nobody is at work on and that is not at its end, the oldest first. Each is held
@@ -128,6 +135,7 @@ impl StateDirectory {
         for path in self.journals()? {
             dead.extend(open(&path)?.filter(|run| run.story.is_open()));
         }
+        dead.sort_by_key(|run| run.story.at);
         Ok(dead)
     }
 
@@ -193,6 +201,11 @@ impl Journals for Written {
         };
         let path = self.state.runs().join(format!("{run}.{ENDS}"));
         Ok(Arc::new(FileJournal::create(&path, &Entry::Begin(Box::new(begin)))?))
+    }
+
+    fn has_ended(&self, run: &str) -> bool {
+        let found = self.state.found().unwrap_or_default();
+        found.iter().any(|one| one.story.as_ref().is_ok_and(|story| story.begin.run == run && !story.is_open()))
     }
 }
 

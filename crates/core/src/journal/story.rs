@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::line::{Line, Sum};
-use super::{Begin, Ended, Entry, StageState, VERSION};
+use super::{Begin, Ended, Entry, StageState, Target, VERSION};
 use crate::undo::Record;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ pub struct Story {
     /// Its stages, those of branches too, as they began.
     pub stages: Vec<StageLine>,
     /// The targets that it held for itself.
-    pub targets: Vec<String>,
+    pub targets: Vec<Target>,
     /// How it ended; `None` where it has not, or died.
     pub ended: Option<Ended>,
     /// Whether its last line was cut short: the writer was killed, or the power went.
@@ -145,7 +145,7 @@ impl Story {
                 let stuck = self.armed.iter_mut().find(|left| left.id == id);
                 stuck.into_iter().for_each(|left| left.error = Some(error.clone()));
             }
-            Entry::Locked { target } => self.targets.push(target),
+            Entry::Locked(target) => self.targets.push(target),
             Entry::Committed { stack, chores } => {
                 self.committed.push(stack);
                 self.chores.extend(chores);
@@ -203,5 +203,5 @@ impl Left {
 
 fn damaged(path: &Path, line: usize) -> Error {
     Error::failed(format!("line {line} of the journal {} is not what was written", path.display()))
-        .hint("look for what the run left by `reseed status --scan FILE`, then move the journal away")
+        .hint("what the run left carries its id in its name: see to that by hand, then move the journal away")
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{CheckCx, Claim, Holdings, Stage, StageCx};
+use crate::guard::Grant;
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, SnapshotSet, StreamHeader, StreamItem, Volume};
 use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
@@ -17,6 +18,8 @@ pub trait Source: Debug + Send + Sync {
     fn name(&self) -> &str;
     /// The storage's format.
     fn format(&self) -> Format;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -30,6 +33,13 @@ pub trait Source: Debug + Send + Sync {
     /// A refusal.
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
+    }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
     }
     /// One stream for each part, in the order in which they must be received, each an increment
     /// from the newest snapshot that both sides hold, or full. Nothing is started yet.
@@ -49,10 +59,18 @@ impl<S: Source> Stage for SourceStage<S> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let wanted = Kind::Snapshot(self.0.format());
         let gives = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
         if *input == wanted { Ok(gives) } else { Err(Mismatch::new(format!("a {wanted}"), input, gives)) }
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -61,6 +79,10 @@ impl<S: Source> Stage for SourceStage<S> {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -91,6 +113,13 @@ pub trait Filter: Debug + Send + Sync {
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
     }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
+    }
     /// Puts the filter on one stream, lazily: nothing is started or pulled here.
     ///
     /// # Errors
@@ -108,6 +137,10 @@ impl<F: Filter> Stage for FilterStage<F> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
             Kind::Stream(stream) => self.0.flow(stream).map(Kind::Stream),
@@ -117,6 +150,10 @@ impl<F: Filter> Stage for FilterStage<F> {
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -138,6 +175,8 @@ impl<F: Filter> Stage for FilterStage<F> {
 pub trait Transport: Debug + Send + Sync {
     /// The stage's name.
     fn name(&self) -> &str;
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -151,6 +190,13 @@ pub trait Transport: Debug + Send + Sync {
     /// A refusal.
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
         Ok(())
+    }
+    /// See [`Stage::grants`].
+    ///
+    /// # Errors
+    /// A refusal.
+    async fn grants(&self, _cx: &CheckCx) -> Result<Vec<Grant>> {
+        Ok(vec![])
     }
     /// Puts one stream on the wire, lazily. Counts what crosses it.
     ///
@@ -169,6 +215,10 @@ impl<T: Transport> Stage for TransportStage<T> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
             Kind::Stream(stream) => Ok(Kind::Stream(stream.clone().carried())),
@@ -180,12 +230,20 @@ impl<T: Transport> Stage for TransportStage<T> {
         true
     }
 
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
+    }
+
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         self.0.survey(cx).await
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         self.0.check(cx).await
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.0.grants(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
@@ -208,10 +266,16 @@ pub trait Sink: Debug + Send + Sync {
     fn format(&self) -> Format;
     /// The machine that receives.
     fn host(&self) -> Arc<dyn Host>;
+    /// See [`Stage::approaches`].
+    fn approaches(&self) -> bool {
+        false
+    }
     /// See [`Stage::claims`].
     fn claims(&self) -> Vec<Claim> {
         vec![]
     }
+    /// See [`Stage::scout`].
+    async fn scout(&self, _cx: &CheckCx) {}
     /// See [`Stage::survey`].
     ///
     /// # Errors
@@ -262,6 +326,7 @@ pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &
     let plain = matches!(stream.body, Body::Job { .. }).then(|| Arc::clone(&cx.meters().stream));
     let dataset = stream.header.part.dataset.clone();
     let received = async {
+        let _flowing = cx.flowing();
         let stream = stream.open(plain).await?;
         let process = host.start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
@@ -288,6 +353,10 @@ impl<S: Sink> Stage for SinkStage<S> {
         self.0.name()
     }
 
+    fn approaches(&self) -> bool {
+        self.0.approaches()
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let gives = Kind::Dataset(self.0.format());
         let plain = Kind::Stream(StreamKind { format: self.0.format(), encodings: vec![] });
@@ -308,8 +377,17 @@ impl<S: Sink> Stage for SinkStage<S> {
         self.0.claims()
     }
 
+    /// What is received into is changed for good.
+    fn locks(&self) -> Vec<Claim> {
+        self.0.claims()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(self.0.host())
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.0.scout(cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -329,6 +407,7 @@ impl<S: Sink> Stage for SinkStage<S> {
         let mut received: Vec<StreamHeader> = Vec::with_capacity(streams.len());
         for stream in streams {
             let header = stream.header.clone();
+            header.check()?;
             let job = self.0.begin(&header, cx).await;
             let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
             receive(stream, self.0.host().as_ref(), job, cx).await?;

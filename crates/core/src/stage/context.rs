@@ -1,13 +1,15 @@
 //! What a stage may ask of its run.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::watchers::Watchers;
 use super::{Board, Stage};
-use crate::engine::Forked;
+use crate::engine::{Forked, Locks};
 use crate::event::{Event, Observer, Progress};
 use crate::host::Host;
 use crate::item::SnapshotPart;
@@ -71,6 +73,18 @@ pub struct Meters {
     /// Bytes written to the receiver, and the time it was waited for.
     pub sink: Arc<Meter>,
     estimate: Mutex<Option<u64>>,
+    flows: AtomicUsize,
+}
+
+/// A stream that flows until this is dropped.
+#[derive(Debug)]
+#[must_use = "keep it as long as the stream flows"]
+pub struct Flowing(Arc<Meters>);
+
+impl Drop for Flowing {
+    fn drop(&mut self) {
+        self.0.flows.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Meters {
@@ -78,6 +92,11 @@ impl Meters {
     pub fn expect(&self, bytes: u64) {
         let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
         *estimate = Some(estimate.unwrap_or(0) + bytes);
+    }
+
+    /// Whether any stream flows.
+    pub(crate) fn flows(&self) -> bool {
+        self.flows.load(Ordering::Relaxed) > 0
     }
 
     /// The counts as they are now.
@@ -108,8 +127,15 @@ pub struct Run {
     pub(crate) cancel: CancellationToken,
     pub(crate) stop_undo: CancellationToken,
     pub(crate) undo: Arc<UndoStack>,
+    /// What it holds for itself on the machines that it changes.
+    pub(crate) locks: Locks,
     pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
     pub(crate) report: Mutex<RunReport>,
+    pub(crate) watchers: Arc<Watchers>,
+    /// How long no byte may move while a stream flows.
+    pub(crate) stall: Option<Duration>,
+    /// Of a round before the run proper: how many stages it has.
+    pub(crate) round: OnceLock<usize>,
     /// Its branches, once they were surveyed.
     pub(crate) forked: Mutex<Vec<Forked>>,
 }
@@ -118,6 +144,25 @@ impl Run {
     /// Its branches.
     pub(crate) fn forked(&self) -> Vec<Forked> {
         self.forked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its report as it is now.
+    pub(crate) fn reported(&self) -> RunReport {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes it a round that ends with the stage at `receiver`.
+    pub(crate) fn becomes_round(&self, receiver: usize) {
+        let _ = self.round.set(receiver + 1);
+    }
+
+    pub(crate) fn is_round(&self) -> bool {
+        self.round.get().is_some()
+    }
+
+    /// How many of its stages it runs.
+    pub(crate) fn end(&self) -> usize {
+        *self.round.get().unwrap_or(&self.stages.len())
     }
 
     /// Notes something in the report.
@@ -174,6 +219,7 @@ impl CheckCx {
     /// # Errors
     /// When the target can't be asked, or no later stage knows.
     pub async fn holdings(&self, wanted: &[SnapshotPart]) -> Result<Holdings> {
+        wanted.iter().try_for_each(SnapshotPart::check)?;
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(held) = stage.holds(wanted, &cx).await? {
@@ -181,6 +227,12 @@ impl CheckCx {
             }
         }
         Err(Error::refused("no later stage receives what this one sends"))
+    }
+
+    /// Whether this is only a round before the run proper: it brings the target nearer, without anything
+    /// that the source would have to hold back for it. No copy is made to run, and none is proven.
+    pub fn approaching(&self) -> bool {
+        self.run.is_round()
     }
 
     /// Snapshots of these datasets with which an earlier run was not done, as a later stage says that can go
@@ -192,6 +244,7 @@ impl CheckCx {
         for (index, stage) in self.run.stages.iter().enumerate().skip(self.index + 1) {
             let cx = CheckCx { run: Arc::clone(&self.run), index };
             if let Some(begun) = stage.unfinished(datasets, &cx).await? {
+                begun.iter().try_for_each(SnapshotPart::check)?;
                 return Ok(Some(begun));
             }
         }
@@ -314,6 +367,24 @@ impl StageCx {
     /// The run's counters.
     pub fn meters(&self) -> &Meters {
         &self.run.meters
+    }
+
+    /// Says that a stream flows from now on: bytes are to move until what is given is dropped. A run
+    /// in which none do for long has stalled.
+    pub fn flowing(&self) -> Flowing {
+        self.run.meters.flows.fetch_add(1, Ordering::Relaxed);
+        Flowing(Arc::clone(&self.run.meters))
+    }
+
+    /// Starts something that watches what the run relies on, until the run ends: its stages, its proof,
+    /// or its failure. Where it fails, or panics, the stage at work is dropped and the run fails with its
+    /// error. When the token is cancelled the run has ended: it ends by itself then, and soon.
+    pub fn watch<F>(&self, watch: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let name = self.name().to_owned();
+        self.run.watchers.start(watch, move |error| error.context(format!("watching for {name}")));
     }
 
     /// Notes something in the report.

@@ -10,14 +10,15 @@ use sha2::{Digest, Sha256};
 
 use super::here;
 use crate::config::BuildCx;
+use crate::guard::{Grant, GuardRule, Rule, Verdict, script};
 use crate::host::{Command, Host};
 use crate::item::{Pass, Reach, StreamItem};
-use crate::register_stage;
 use crate::registry::StageConfig;
 use crate::report::StreamHash;
 use crate::stage::{CheckCx, Filter, FilterStage, Stage, StageCx};
 use crate::stream::{BoxStream, ByteStream};
 use crate::{Encoding, Error, Kind, Mismatch, Result, StreamKind};
+use crate::{register_rule, register_stage};
 
 /// Notes the SHA-256 of every stream in the report. A second `hash` behind the transfer compares:
 /// another SHA-256 than before is an error, and the receiver sees no end of such a stream.
@@ -82,6 +83,11 @@ impl Filter for Hash {
         }
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let far = cx.stream_host().filter(|host| !host.is_local());
+        Ok(far.map(|host| Grant::plain(host.name(), NAME)).into_iter().collect())
+    }
+
     async fn apply(&self, mut stream: StreamItem, cx: &StageCx) -> Result<StreamItem> {
         let point = Arc::new(Point::new(&stream, cx));
         match stream.reach() {
@@ -95,6 +101,31 @@ impl Filter for Hash {
             }
         }
         Ok(stream)
+    }
+}
+
+/// Allows the hash of what passes.
+#[derive(Debug)]
+struct HashRule;
+
+register_rule!(HashRule);
+
+impl GuardRule for HashRule {
+    const NAME: &'static str = NAME;
+
+    fn new(objects: Vec<String>) -> Result<Self, String> {
+        if objects.is_empty() { Ok(Self) } else { Err("it is about nothing in particular".to_owned()) }
+    }
+}
+
+impl Rule for HashRule {
+    fn judge(&self, argv: &[&str]) -> Verdict {
+        let is_mark = |mark: &str| mark.strip_prefix(MARK).is_some_and(|index| index.parse::<usize>().is_ok());
+        match (script(argv, PICK), script(argv, PASS)) {
+            (Some([]), _) => Verdict::Allowed,
+            (_, Some([mark])) => Verdict::of(is_mark(mark), || "its mark is none of reseed's".to_owned()),
+            _ => Verdict::Unknown,
+        }
     }
 }
 

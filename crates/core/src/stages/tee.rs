@@ -1,5 +1,6 @@
 //! The stage `tee`: one read feeds several branches.
 
+mod code;
 mod config;
 mod fan;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::item::{Item, Payload, SnapshotPart};
 use crate::stage::{Branch, CheckCx, Claim, Holding, Holdings, Stage, StageCx, unexpected};
 use crate::{Error, Kind, Mismatch, Result};
 
+pub use self::code::Tee as TeeInCode;
 use self::config::Policy;
 
 const NAME: &str = "tee";

@@ -8,12 +8,13 @@ use serde::Deserialize;
 
 use crate::codec::{Codec, Zstd};
 use crate::config::{BuildCx, Located, Problem};
+use crate::guard::{Grant, GuardRule, Rule, Verdict};
 use crate::item::{Reach, StreamItem};
-use crate::register_stage;
 use crate::registry::StageConfig;
-use crate::stage::{Filter, FilterStage, Stage, StageCx};
+use crate::stage::{CheckCx, Filter, FilterStage, Stage, StageCx};
 use crate::stages::here;
 use crate::{Mismatch, Result, StreamKind};
+use crate::{register_rule, register_stage};
 
 /// Compresses streams with zstd. In front of a transport it runs on the sending machine, by reseed
 /// itself or by the `zstd` program there; the transport decompresses on the receiving machine.
@@ -84,10 +85,44 @@ impl Filter for Compress {
         Ok(output)
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let far = cx.stream_host().filter(|host| !host.is_local());
+        Ok(far.map(|host| Grant::plain(host.name(), "zstd")).into_iter().collect())
+    }
+
     async fn apply(&self, mut stream: StreamItem, _cx: &StageCx) -> Result<StreamItem> {
         stream.header.encodings.push(self.0.encoding());
         stream.pending.codec(self.0.clone());
         Ok(stream)
+    }
+}
+
+/// Allows the standard program, between its input and its output alone.
+#[derive(Debug)]
+struct ZstdRule;
+
+register_rule!(ZstdRule);
+
+impl GuardRule for ZstdRule {
+    const NAME: &'static str = "zstd";
+
+    fn new(objects: Vec<String>) -> Result<Self, String> {
+        if objects.is_empty() { Ok(Self) } else { Err("it is about nothing in particular".to_owned()) }
+    }
+}
+
+impl Rule for ZstdRule {
+    fn judge(&self, argv: &[&str]) -> Verdict {
+        match argv {
+            ["zstd", "-q", "-d", "-c"] => Verdict::Allowed,
+            ["zstd", "-q", "-c", "-T0", level] => {
+                let level = level.strip_prefix('-').filter(|level| level.chars().all(|c| c.is_ascii_digit()));
+                Verdict::of(level.is_some_and(|level| (1..=2).contains(&level.len())), || {
+                    "it is a level from 1 to 22 that goes there".to_owned()
+                })
+            }
+            _ => Verdict::Unknown,
+        }
     }
 }
 

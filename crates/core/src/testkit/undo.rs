@@ -1,6 +1,7 @@
 //! What every undo promises.
 
-use crate::undo::Undo;
+use crate::config::Resources;
+use crate::undo::{Record, StoredUndo, Undo};
 
 /// Undoes when nothing was done, then after the act, then once more.
 ///
@@ -26,4 +27,18 @@ async fn done(undo: &dyn Undo, when: &str) {
     if let Err(error) = undo.undo().await {
         panic!("{} failed {when}: {}", undo.describe(), error.chain());
     }
+}
+
+/// Writes an undo down, as into a journal, and reads it again on these resources, as another process would.
+///
+/// # Panics
+/// When it is not the same afterwards.
+pub fn survives_being_written<U: StoredUndo>(undo: &U, resources: &Resources) {
+    let record = Record::of(undo).unwrap_or_else(|error| panic!("{}", error.chain()));
+    let line = serde_json::to_string(&record).expect("a record is JSON");
+    let read: Record = serde_json::from_str(&line).expect("it was just written");
+    let revived = read.revive(resources).unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!((revived.describe(), revived.by_hand()), (undo.describe(), undo.by_hand()), "{line}");
+    let again = read.again(resources).unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!(again, record, "{line}");
 }

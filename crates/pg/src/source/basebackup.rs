@@ -19,7 +19,7 @@ mod tools;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::config::{BuildCx, Ref};
+use reseed_core::config::{BuildCx, Ref, Size};
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, SnapshotPart, StreamHeader};
 use reseed_core::register_stage;
@@ -34,6 +34,7 @@ pub use manifest::Manifest;
 pub use received::Receiver;
 pub use survey::Announced;
 
+use super::guard::{self, Allowance};
 use super::held::{EndSession, Place, application};
 use super::requirements::Demand;
 use super::{requirements, slot};
@@ -75,6 +76,13 @@ struct BasebackupConfig {
     /// it the source must keep enough by itself (`wal_keep_size`).
     #[serde(default = "yes")]
     slot: bool,
+    /// How much WAL the source must at least be able to write before it would give up what the slot holds
+    /// back (`safe_wal_size`, 13 and later): where it is less, the run stops cleanly. Without it: a tenth
+    /// of the source's `max_slot_wal_keep_size`, where that is set, at most 1 GiB.
+    min_safe_wal: Option<Size>,
+    /// How much WAL the slot may hold back on the source before the run stops cleanly, so that its disk
+    /// does not fill up. Without it there is no limit but the source's own.
+    max_held_wal: Option<Size>,
     /// Whether the checkpoint is done at once; otherwise it is spread, which takes minutes.
     #[serde(default = "yes")]
     fast: bool,
@@ -94,8 +102,9 @@ impl StageConfig for BasebackupConfig {
     fn build(self, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         let cluster = cx.resource::<Cluster>("clusters", &self.cluster);
         let standby = cx.resource::<Cluster>("clusters", &self.standby);
+        let allowance = Allowance { min_safe: self.min_safe_wal, max_held: self.max_held_wal };
         let Self { incremental, slot, fast, .. } = self;
-        Some(Arc::new(Basebackup { cluster: cluster?, standby: standby?, incremental, slot, fast }))
+        Some(Arc::new(Basebackup { cluster: cluster?, standby: standby?, incremental, slot, fast, allowance }))
     }
 }
 
@@ -106,6 +115,7 @@ struct Basebackup {
     incremental: Wish,
     slot: bool,
     fast: bool,
+    allowance: Allowance,
 }
 
 #[async_trait]
@@ -148,6 +158,9 @@ impl Stage for Basebackup {
             Choice::Refused(why) => refusals.push(why.refusal()),
             choice => cx.note(choice.to_string()),
         }
+        if self.slot {
+            refusals.extend(self.allowance.check(taking.server.wal_kept, cx).err());
+        }
         if taking.server.role.replication {
             refusals.extend(identify::identify(&taking, cx).await.err());
         }
@@ -166,6 +179,7 @@ impl Stage for Basebackup {
         cx.arm(EndSession { place: Place::default(), cluster, application })?;
         if let Some(slot) = &slot {
             self.reserve(&taking, slot, cx).await?;
+            guard::watch(&self.cluster, &[(None, slot.clone())], self.allowance, taking.server.major(), cx);
         }
         input.facts.put(&taking.source)?;
         input.facts.put(&Backup {

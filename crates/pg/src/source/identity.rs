@@ -32,8 +32,9 @@ struct Control {
 
 /// Fails if the directory is not the server's. `Ok(false)` where the files can't be read.
 pub(super) async fn verify(host: &dyn Host, directory: &str, server: &Server) -> Result<bool> {
-    let pid = host.files().read_text(&format!("{directory}/postmaster.pid")).await;
-    let control = host.files().read(&format!("{directory}/global/pg_control")).await;
+    let (pid, control) = (format!("{directory}/postmaster.pid"), format!("{directory}/global/pg_control"));
+    let files = host.files();
+    let (pid, control) = tokio::join!(files.read_text(&pid), files.read(&control));
     let (Ok(pid), Ok(control)) = (pid, control) else { return Ok(false) };
     let at = format!("{directory} on {}", host.name());
     let running = pid.as_deref().and_then(running);

@@ -16,7 +16,7 @@ const CLOSED: i32 = 45;
 
 /// Prints `data PATH`, `wal PATH`, a `link NAME` for each link where there should be none, and
 /// `device NUMBER NAME` for what should be on one file system. Names are inside the data directory.
-const INSPECT: &str = r#"cd -P -- "$1" 2>/dev/null || exit 45
+pub(super) const INSPECT: &str = r#"cd -P -- "$1" 2>/dev/null || exit 45
 echo "data $(pwd -P)"
 wal=$(realpath -- pg_wal 2>/dev/null || readlink -f -- pg_wal) || exit 45
 echo "wal $wal"

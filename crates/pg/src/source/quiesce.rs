@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::config::{BuildCx, Located, Problem, Ref};
+use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
+use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload};
 use reseed_core::register_stage;
@@ -13,12 +14,13 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::guard::{self, Allowance};
 use super::held::{EndSession, Held, Place, application};
 use super::mode::{self, Choice, Situation, Wish};
 use super::requirements::Demand;
 use super::survey::Surveyed;
 use super::vitals::Vitals;
-use super::{backup, layout, requirements, slot, wal};
+use super::{backup, layout, requirements, rule, slot, wal};
 use crate::cluster::Cluster;
 use crate::facts::{Backup, Mode, slots};
 use crate::session::Session;
@@ -40,6 +42,13 @@ struct QuiesceConfig {
     /// none where the pipeline makes no standby. Without it the source must keep enough by itself (`wal_keep_size`).
     #[serde(default = "yes")]
     slot: bool,
+    /// How much WAL the source must at least be able to write before it would give up what the slot holds
+    /// back (`safe_wal_size`, 13 and later): where it is less, the run stops cleanly. Without it: a tenth
+    /// of the source's `max_slot_wal_keep_size`, where that is set, at most 1 GiB.
+    min_safe_wal: Option<Size>,
+    /// How much WAL the slot may hold back on the source before the run stops cleanly, so that its disk
+    /// does not fill up. Without it there is no limit but the source's own.
+    max_held_wal: Option<Size>,
     /// Whether the checkpoint is done at once; otherwise it is spread, which takes minutes.
     #[serde(default = "yes")]
     fast: bool,
@@ -69,12 +78,13 @@ impl StageConfig for QuiesceConfig {
             return None;
         }
         let wal_directory = self.wal_directory.map(|path| path.trim_end_matches('/').to_owned());
+        let allowance = Allowance { min_safe: self.min_safe_wal, max_held: self.max_held_wal };
         let Self { mode, slot, fast, .. } = self;
-        (!wrong).then(|| Arc::new(Quiesce { cluster, mode, slot, fast, wal_directory }) as _)
+        (!wrong).then(|| Arc::new(Quiesce { cluster, mode, slot, fast, allowance, wal_directory }) as _)
     }
 }
 
-const NAME: &str = "pg-quiesce";
+pub(super) const NAME: &str = "pg-quiesce";
 
 #[derive(Debug)]
 struct Quiesce {
@@ -82,6 +92,7 @@ struct Quiesce {
     mode: Wish,
     slot: bool,
     fast: bool,
+    allowance: Allowance,
     wal_directory: Option<String>,
 }
 
@@ -96,6 +107,10 @@ impl Stage for Quiesce {
             Kind::Start => Ok(Kind::Quiesced),
             other => Err(Mismatch::new("the start of a pipeline", other, Kind::Quiesced)),
         }
+    }
+
+    fn approaches(&self) -> bool {
+        true
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -118,6 +133,9 @@ impl Stage for Quiesce {
             let text = "pg-quiesce begins what no pg-release ends";
             refusals.push(Error::refused(text).hint("add `use = \"pg-release\"` right after the snapshot"));
         }
+        if self.slot && standbys(cx) > 0 {
+            refusals.extend(self.allowance.check(surveyed.server.wal_kept, cx).err());
+        }
         match self.choose(&surveyed, cx) {
             Ok(choice) => cx.board().put(choice),
             Err(refusal) => refusals.push(refusal),
@@ -125,11 +143,22 @@ impl Stage for Quiesce {
         requirements::merged(refusals)
     }
 
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        let host = &self.cluster.host;
+        if host.is_local() {
+            return Ok(vec![]);
+        }
+        let surveyed = surveyed(cx)?;
+        Ok(rule::objects(&surveyed).into_iter().map(|path| Grant::on(host.name(), NAME, path)).collect())
+    }
+
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
         let surveyed = surveyed(cx)?;
         let choice = *cx.board().get::<Choice>().ok_or_else(|| Error::failed("no mode was chosen"))?;
-        let slot = (self.slot && standbys(cx) > 0).then(|| slot::name(cx.run_id()));
-        self.hold(&surveyed, choice, slot.as_deref(), cx).await?;
+        let slot = (self.slot && standbys(cx) > 0 && !cx.approaching()).then(|| slot::name(cx.run_id()));
+        if !cx.approaching() {
+            self.hold(&surveyed, choice, slot.as_deref(), cx).await?;
+        }
         input.facts.put(&surveyed.source)?;
         input.facts.put(&Backup {
             mode: choice.mode,
@@ -231,9 +260,11 @@ impl Quiesce {
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
+        super::lock::take(session, cx).await?;
         for (_, slot) in &slots {
             slot::create(session, slot).await?;
         }
+        guard::watch(&self.cluster, &slots, self.allowance, surveyed.server.major(), cx);
         let begun = backup::begin(session, surveyed, choice.mode, self.fast, cx);
         tokio::select! {
             begun = begun => begun?,

@@ -48,6 +48,10 @@ impl Stage for Release {
         NAME
     }
 
+    fn approaches(&self) -> bool {
+        true
+    }
+
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         match input {
             Kind::Snapshot(_) => Ok(input.clone()),
@@ -65,6 +69,10 @@ impl Stage for Release {
     }
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
+        if cx.approaching() {
+            // There was no backup: nothing runs on this snapshot, it is what the next increment starts from.
+            return Ok(input);
+        }
         let held = cx.board().take::<Held>().ok_or_else(|| Error::failed("there is no session of pg-quiesce"))?;
         let backup = input.facts.get::<Backup>()?;
         let mut backup = backup.ok_or_else(|| Error::failed("pg-quiesce left no backup behind"))?;

@@ -1,9 +1,10 @@
 //! What the source's server tells about itself, asked once.
 
 use reseed_core::{Error, Result};
+use tokio_postgres::types::ToSql;
 
-use super::statements;
 use super::vitals::Vitals;
+use super::{guard, statements};
 use crate::session::{Column, Session};
 use crate::target::sender::Sender;
 
@@ -37,6 +38,8 @@ pub(super) struct Server {
     pub role: Role,
     pub room: Room,
     pub senders: Vec<Sender>,
+    /// Bytes of WAL that it keeps for slots at most, where there is a limit.
+    pub wal_kept: Option<u64>,
 }
 
 /// What the role that reseed connects as may do.
@@ -65,11 +68,21 @@ impl Server {
 
     /// Asks the server.
     pub async fn read(session: &Session) -> Result<Self> {
+        // What follows is not the same in every version.
         let version = version(session).await?;
-        let row = session.row(GENERAL, &[]).await?;
+        let general = format!("{GENERAL}, {}", guard::KEPT);
+        let (row, vitals, minimum_settings, tablespaces, role, room, senders) = tokio::try_join!(
+            session.row(&general, &[]),
+            Vitals::read(session),
+            minimum(session, version),
+            tablespaces(session),
+            Role::read(session, version / 10_000),
+            Room::read(session),
+            senders(session),
+        )?;
         Ok(Self {
             version,
-            vitals: Vitals::read(session).await?,
+            vitals,
             wal_level: row.column(0)?,
             port: u16::try_from(row.column::<i32>(1)?).map_err(|e| Error::failed("no such port").because(e))?,
             started: row.column(2)?,
@@ -77,11 +90,12 @@ impl Server {
             data_checksums: row.column(4)?,
             full_page_writes: row.column(5)?,
             data_directory: row.column(6)?,
-            minimum_settings: minimum(session, version).await?,
-            tablespaces: tablespaces(session).await?,
-            role: Role::read(session, version / 10_000).await?,
-            room: Room::read(session).await?,
-            senders: senders(session).await?,
+            minimum_settings,
+            tablespaces,
+            role,
+            room,
+            senders,
+            wal_kept: guard::kept_bytes(row.column(7)?),
         })
     }
 }
@@ -144,14 +158,12 @@ impl Role {
         let sql = "SELECT rolname::text, rolsuper OR rolreplication, rolsuper OR EXISTS (SELECT FROM pg_roles p \
                    WHERE p.rolname = 'pg_checkpoint' AND pg_has_role(r.oid, p.oid, 'USAGE')) \
                    FROM pg_roles r WHERE rolname = current_user";
-        let row = session.row(sql, &[]).await?;
-        let mut missing = Vec::new();
-        for function in statements::functions(major) {
-            let sql = "SELECT has_function_privilege(current_user, $1, 'EXECUTE')";
-            if !session.value::<bool>(sql, &[&function]).await? {
-                missing.push(function);
-            }
-        }
+        let lacks = "SELECT f FROM unnest($1::text[]) f WHERE NOT has_function_privilege(current_user, f, 'EXECUTE')";
+        let functions = statements::functions(major);
+        let asked: [&(dyn ToSql + Sync); 1] = [&functions.as_slice()];
+        let (row, lacking) = tokio::try_join!(session.row(sql, &[]), session.rows(lacks, &asked))?;
+        let lacking = lacking.iter().map(|row| row.column(0)).collect::<Result<Vec<String>>>()?;
+        let missing = functions.into_iter().filter(|function| lacking.iter().any(|lacks| lacks == *function)).collect();
         Ok(Self { name: row.column(0)?, replication: row.column(1)?, checkpoint: row.column(2)?, missing })
     }
 }

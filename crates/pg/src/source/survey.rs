@@ -35,15 +35,15 @@ pub(super) async fn survey(cluster: &Arc<Cluster>, wal_directory: Option<&str>, 
     cx.board().put(layout::wanted(&source.layout, true));
     cx.board().put(Primary(Arc::clone(cluster)));
     cx.board().put(source.clone());
+    cx.board().put(server.vitals);
     cx.board().put(Surveyed { server, source });
     Ok(())
 }
 
 async fn ask(session: &Session, cluster: &Cluster, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Surveyed> {
-    cx.note(format!("the server is reached {}", session.reached().await?));
-    let server = Server::read(session).await?;
-    let layout = find_layout(cluster, &server, wal_directory, cx).await?;
-    warn_of_slots(session, cx).await?;
+    let (reached, server) = tokio::try_join!(session.reached(), Server::read(session))?;
+    cx.note(format!("the server is reached {reached}"));
+    let (layout, ()) = tokio::try_join!(find_layout(cluster, &server, wal_directory, cx), warn_of_slots(session, cx))?;
     let source = source(&server, layout, cluster)?;
     Ok(Surveyed { server, source })
 }
@@ -74,19 +74,23 @@ pub(super) async fn warn_of_slots(session: &Session, cx: &CheckCx) -> Result<()>
 async fn find_layout(cluster: &Cluster, server: &Server, wal_directory: Option<&str>, cx: &CheckCx) -> Result<Layout> {
     let host = cluster.host.as_ref();
     let directory = data_directory(cluster, server)?;
-    let inspected = layout::inspect(host, directory).await?;
-    let verified = inspected.is_some() && identity::verify(host, directory, server).await?;
-    let found = match inspected {
-        Some(found) => found,
-        None => stated(cluster, directory, wal_directory)?,
+    let (inspected, verified, configured, tablespaces) = tokio::join!(
+        layout::inspect(host, directory),
+        identity::verify(host, directory, server),
+        configured(cluster),
+        layout::tablespaces(host, &server.tablespaces),
+    );
+    let (found, verified) = match inspected? {
+        Some(found) => (found, verified?),
+        None => (stated(cluster, directory, wal_directory)?, false),
     };
     if !verified {
         cx.warn(format!("may not read {directory} on {}: that it is this server's is not verified", host.name()));
     }
-    agree(cluster, &found).await?;
+    agree(cluster, configured, &found)?;
     refuse_strangers(&found, host.name())?;
-    let tablespaces = layout::tablespaces(host, &server.tablespaces).await;
-    Ok(Layout { data_directory: found.data_directory, wal_directory: found.wal_directory, tablespaces })
+    let layout = Layout { data_directory: found.data_directory, wal_directory: found.wal_directory, tablespaces };
+    layout.check().map(|()| layout)
 }
 
 /// The data directory: what the server says, or, where the role may not see it, the configured one.
@@ -118,10 +122,15 @@ fn stated(cluster: &Cluster, directory: &str, wal_directory: Option<&str>) -> Re
     Ok(Inspection { data_directory: directory.to_owned(), wal_directory, strangers: vec![] })
 }
 
+/// The configured data directory, links resolved where that may be done.
+async fn configured(cluster: &Cluster) -> Option<String> {
+    let configured = cluster.data_directory.as_ref()?;
+    Some(cluster.host.files().canonical(configured).await.unwrap_or_else(|_| configured.clone()))
+}
+
 /// Fails where the configured data directory is another than the server's.
-async fn agree(cluster: &Cluster, found: &Inspection) -> Result<()> {
-    let Some(configured) = &cluster.data_directory else { return Ok(()) };
-    let canonical = cluster.host.files().canonical(configured).await.unwrap_or_else(|_| configured.clone());
+fn agree(cluster: &Cluster, canonical: Option<String>, found: &Inspection) -> Result<()> {
+    let (Some(configured), Some(canonical)) = (&cluster.data_directory, canonical) else { return Ok(()) };
     if canonical == found.data_directory {
         return Ok(());
     }

@@ -16,9 +16,12 @@ use crate::lsn::Lsn;
 
 /// Prints the segment `$1`. A server that needs it no more renames it before it writes into it anew, so
 /// what still has its name afterwards was whole.
-const READ: &str = r#"n=$(ls -i -- "$1") || exit 46
+pub(super) const READ: &str = r#"n=$(ls -i -- "$1") || exit 46
 cat -- "$1" || exit 46
 [ "$(ls -i -- "$1" 2>/dev/null)" = "$n" ] || { echo "$1 has been removed while it was read" >&2; exit 46; }"#;
+
+/// Whether the directory `$1` can be read.
+pub(super) const LOOK: &str = r#"[ -r "$1" ] && [ -x "$1" ]"#;
 
 /// Whether what the run takes is kept by someone, for a standby that may not reach the source.
 pub(super) fn is_kept(cx: &CheckCx) -> bool {
@@ -43,7 +46,7 @@ pub(super) async fn readable(cx: &CheckCx) -> Result<()> {
         return Ok(());
     }
     let (host, directory) = (&primary.0.host, directory(&source.layout));
-    let look = Command::script(r#"[ -r "$1" ] && [ -x "$1" ]"#).arg(&directory).as_root();
+    let look = Command::script(LOOK).arg(&directory).as_root();
     if host.output(look).await?.exit.success() {
         return Ok(());
     }

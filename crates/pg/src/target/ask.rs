@@ -39,7 +39,7 @@ fn read<T: DeserializeOwned>(line: &str) -> Result<T> {
     serde_json::from_str(line).map_err(|e| Error::failed(format!("psql printed `{line}`")).because(e))
 }
 
-fn address(at: &Postmaster) -> String {
+pub(crate) fn address(at: &Postmaster) -> String {
     let listen = match at.listen.as_deref() {
         None | Some("*" | "0.0.0.0" | "::") => "localhost",
         Some(address) => address,

@@ -2,8 +2,8 @@
 
 mod config;
 mod credentials;
-mod kept;
-mod settings;
+pub(crate) mod kept;
+pub(crate) mod settings;
 mod tearing;
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Place, Places, Volume};
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 
 use super::conf::Settings;
@@ -20,7 +20,7 @@ use super::copy::Copy;
 use super::judge::{AllowPrimary, judge};
 use super::places::{Wishes, places, target_of};
 use super::staged::{self, Followed};
-use super::survey::{Standby, standby};
+use super::survey::{self, Standby, standby};
 use super::{tablespaces, values};
 use crate::cluster::{Cluster, Primary};
 use crate::facts::{Backup, Mode, Source};
@@ -44,7 +44,7 @@ pub(crate) struct Configure {
 
 /// What was read of the old standby while surveying.
 #[derive(Debug)]
-struct Kept(Vec<kept::KeptFile>);
+pub(crate) struct Kept(pub(crate) Vec<kept::KeptFile>);
 
 /// What the copy was configured with: on the board for the proof.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Configured {
     pub(crate) slot: Option<String>,
     /// How it reaches its primary.
     pub(crate) upstream: String,
+    /// Its `postgresql.conf`, if that is outside the data directory.
+    pub(crate) config_file: Option<String>,
 }
 
 #[async_trait]
@@ -68,8 +70,16 @@ impl Stage for Configure {
         }
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(Arc::clone(&self.cluster.host))
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        survey::scout(&self.cluster, cx).await;
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
@@ -210,7 +220,8 @@ impl Configure {
         let set = |name: &str| self.settings.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         let names = source.minimum_settings.iter().map(|(name, _)| name.clone()).filter(|name| !set(name));
         let names: Vec<_> = names.collect();
-        let read = values::read(server, &standby.data_directory, config_file.as_deref(), &names).await?;
+        let low = |name: &str| settings::low_by_itself(name, source);
+        let read = values::read_set(server, &standby.data_directory, config_file.as_deref(), &names, low).await?;
         settings::high_enough(&read, source)
     }
 }
@@ -234,14 +245,18 @@ impl Work<'_> {
         let directories: Vec<_> = std::iter::once(copy.data.clone()).chain(tablespaces.clone()).collect();
         copy.give_to(&server.user, &directories).await?;
         copy.clean(self.source.major(), &tablespaces).await?;
-        let wal = self.wal(&copy).await?;
-        staged::put_wal(&copy, &wal, self.cx).await?;
-        copy.give_to(&server.user, &[wal]).await?;
-        self.tablespace_links(&copy).await?;
-        self.label(&copy).await?;
+        // Each of these has a place of its own in the copy.
+        tokio::try_join!(self.settle_wal(&copy, server), self.tablespace_links(&copy), self.label(&copy))?;
         let kept = self.cx.board().get::<Kept>();
         kept::write(kept.as_ref().map(|kept| kept.0.as_slice()).unwrap_or_default(), &copy).await?;
         self.settings(&copy, server).await
+    }
+
+    /// Settles `pg_wal` and gives it to the server.
+    async fn settle_wal(&self, copy: &Copy, server: &Server) -> Result<()> {
+        let wal = self.wal(copy).await?;
+        staged::put_wal(copy, &wal, self.cx).await?;
+        copy.give_to(&server.user, &[wal]).await
     }
 
     fn located(&self, source: &str) -> Result<String> {
@@ -256,8 +271,10 @@ impl Work<'_> {
 
     /// That the copy is one of the cluster that was looked at.
     async fn is_the_source(&self, copy: &Copy) -> Result<()> {
-        let control = ControlFile::read(copy.host.as_ref(), &copy.data).await?;
-        let version = copy.host.files().read_text(&format!("{}/PG_VERSION", copy.data)).await?.unwrap_or_default();
+        let (path, files) = (format!("{}/PG_VERSION", copy.data), copy.host.files());
+        let (control, version) =
+            tokio::try_join!(ControlFile::read(copy.host.as_ref(), &copy.data), files.read_text(&path))?;
+        let version = version.unwrap_or_default();
         let major = self.source.major();
         if control.system_identifier != self.source.system_identifier || version.trim() != major.to_string() {
             let theirs = control.system_identifier;
@@ -338,7 +355,7 @@ impl Work<'_> {
         settings::write(copy, self.source.major(), &wanted).await?;
         let config_file = self.stage.config_file(self.standby, server);
         settings::prove(copy, server, config_file.as_deref(), self.source, &wanted).await?;
-        self.cx.board().put(Configured { slot, upstream });
+        self.cx.board().put(Configured { slot, upstream, config_file });
         Ok(())
     }
 }

@@ -5,12 +5,9 @@ use reseed_core::{Error, Result};
 
 use super::control_file::ControlFile;
 use super::postmaster::Postmaster;
-use super::proof::Goal;
-use super::staged::{Reached, is_staged, primary};
 use super::survey::{Old, Standby, answers};
 use crate::cluster::Primary;
 use crate::facts::Source;
-use crate::session::Session;
 
 /// Said by a stage while surveying: what was last a primary may be replaced, if it does not run.
 #[derive(Debug)]
@@ -96,38 +93,15 @@ pub(crate) async fn still_a_standby(standby: &Standby, cx: &CheckCx) -> Result<(
     };
     if now.control.system_identifier != before.control.system_identifier {
         let id = now.control.system_identifier;
-        return Err(Error::failed(format!("{} has become another cluster meanwhile ({id})", place(standby))));
+        let error = format!("{} has become another cluster meanwhile ({id})", place(standby));
+        return Err(Error::failed(error).hint("nothing was stopped; see who put it there"));
     }
     let allowed = cx.board().get::<AllowPrimary>().is_some();
     is_no_primary(standby, &now, allowed).map_err(|e| Error::failed(e.to_string()).hint("nothing was stopped"))?;
     answers(&Standby { old: Some(now), ..standby.clone() }).await
 }
 
-/// That the primary is on the timeline that it was surveyed on.
-///
-/// # Errors
-/// When it is not, or can't be asked: then this is no time to stop a standby.
-pub(crate) async fn same_timeline(source: &Source, cx: &CheckCx) -> Result<()> {
-    let Some(primary) = primary(cx.board()) else { return Ok(()) };
-    let was = match (is_staged(cx.board()), cx.board().get::<Reached>()) {
-        (false, _) => source.timeline,
-        (true, Some(reached)) => reached.timeline,
-        (true, None) => return Ok(()),
-    };
-    let session = match Session::connect(&primary, "reseed switch").await {
-        Err(_) if Goal::of(cx.board()) == Goal::Consistent => return Ok(()),
-        session => session?,
-    };
-    let timeline = session.value::<i32>("SELECT timeline_id FROM pg_control_checkpoint()", &[]).await;
-    session.close().await;
-    match timeline? {
-        now if now.cast_unsigned() == was => Ok(()),
-        now => Err(Error::failed(format!("the primary has gone from timeline {was} to {now} meanwhile"))
-            .hint("nothing was stopped; run it again")),
-    }
-}
-
 /// The data directory and its machine.
-fn place(standby: &Standby) -> String {
+pub(crate) fn place(standby: &Standby) -> String {
     format!("{} on {}", standby.data_directory, standby.cluster.host.name())
 }

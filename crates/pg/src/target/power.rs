@@ -7,6 +7,7 @@ use reseed_core::{Error, Result};
 
 use super::log::{Mark, cause};
 use super::postmaster::{NotUp, Postmaster, Status};
+use super::proof::{Answer, QUESTION};
 use crate::service::{Server, StopMode};
 
 /// How long a service program may go on after the server itself is where it should be.
@@ -33,6 +34,8 @@ pub(crate) struct Up {
     pub(crate) postmaster: Postmaster,
     /// When it answered its first query, or, with `hot_standby = off`, when it was seen to run.
     pub(crate) at: Instant,
+    /// What it answered, where it was asked.
+    pub(crate) answer: Option<Answer>,
 }
 
 impl Server {
@@ -129,17 +132,18 @@ impl Server {
                 return Err(Error::failed(error).hint("raise the stage's `timeout` if it still recovers"));
             }
         };
-        if postmaster.status == Status::Ready {
-            self.first_answer(&postmaster).await?;
-        }
-        Ok(Up { postmaster, at: Instant::now() })
+        let answer = match postmaster.status {
+            Status::Ready => Some(self.first_answer(&postmaster).await?),
+            _ => None,
+        };
+        Ok(Up { postmaster, at: Instant::now(), answer })
     }
 
-    async fn first_answer(&self, postmaster: &Postmaster) -> Result<()> {
+    async fn first_answer(&self, postmaster: &Postmaster) -> Result<Answer> {
         let until = Instant::now() + ANSWER;
         loop {
-            match self.ask_one::<bool>(postmaster, "SELECT to_json(true)").await {
-                Ok(_) => return Ok(()),
+            match self.ask_one(postmaster, QUESTION).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) if Instant::now() > until => return Err(error),
                 Err(_) => tokio::time::sleep(RETRY).await,
             }

@@ -18,10 +18,10 @@ use crate::service::Server;
 use crate::session::{Column, Conninfo, Session};
 
 /// How often the standby is asked.
-const ASK: Duration = Duration::from_millis(50);
+const ASK: Duration = Duration::from_millis(20);
 
 /// One row about a standby. `to_jsonb` keeps it the same where versions have other columns.
-const QUESTION: &str = "SELECT json_build_object(\
+pub(crate) const QUESTION: &str = "SELECT json_build_object(\
     'in_recovery', pg_is_in_recovery(), \
     'system_identifier', (SELECT system_identifier FROM pg_control_system())::text, \
     'receiver', (SELECT to_jsonb(r) - 'conninfo' FROM pg_stat_wal_receiver r), \
@@ -47,8 +47,9 @@ impl Goal {
     }
 }
 
+/// What a server says of itself.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     in_recovery: bool,
     system_identifier: String,
     receiver: Option<Receiver>,
@@ -130,9 +131,13 @@ struct Proof<'a> {
 impl Proof<'_> {
     async fn by_the_standby(&self) -> Result<()> {
         let mut log_read = Instant::now();
+        let mut first = self.up.answer.clone();
         loop {
             self.cx.go_on()?;
-            let answer = self.server.ask_one::<Answer>(&self.up.postmaster, QUESTION).await;
+            let answer = match first.take() {
+                Some(answer) => Ok(answer),
+                None => self.server.ask_one(&self.up.postmaster, QUESTION).await,
+            };
             let missing = match answer {
                 Ok(answer) => match self.wanted.missing(&answer) {
                     None => {

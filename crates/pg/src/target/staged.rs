@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, Primary};
 use crate::facts::{Backup, Source};
 use crate::lsn::Lsn;
 use crate::session::{Column, Conninfo, Session, permission_denied, upstream};
+use crate::source::guard::{self, Allowance};
 use crate::source::slot::{self, DropSlot};
 use crate::source::{Vitals, minimum_settings};
 
@@ -52,6 +53,7 @@ pub(crate) fn learn(cx: &CheckCx) -> Result<()> {
             .hint("begin the pipeline that puts it there with `pg-quiesce`, and put it once more")
     };
     let kept: Source = staged.0.get().map_err(Error::into_refusal)?.ok_or_else(missing)?;
+    kept.check().map_err(|error| error.context("what the repository tells of the source"))?;
     // How others reached the source is no way for this machine.
     let upstream = match board.get::<Followed>() {
         Some(followed) => way_to(&followed.0)?,
@@ -187,7 +189,10 @@ pub(crate) async fn make_slot(cx: &StageCx) -> Result<Option<String>> {
     let session = Session::connect(&followed.0, "reseed slot").await?;
     let made = slot::create(&session, &name).await;
     session.close().await;
-    made.map(|()| Some(name))
+    made?;
+    let major = cx.board().get::<Source>().map_or(0, |source| source.major());
+    guard::watch(&followed.0, &[(None, name.clone())], Allowance::default(), major, cx);
+    Ok(Some(name))
 }
 
 /// Writes what it is given into the file `$1`, of its directory's owner; not through a link.

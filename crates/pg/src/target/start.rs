@@ -9,12 +9,14 @@ use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload};
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::configure::server;
+use super::again::same_primary;
+use super::configure::{server, source};
+use super::intact;
 use super::judge::judge;
 use super::log::Mark;
 use super::old_slot;
@@ -83,6 +85,10 @@ impl Stage for Start {
         becomes_a_standby(input)
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(Arc::clone(&self.cluster.host))
     }
@@ -106,6 +112,7 @@ impl Stage for Start {
             let error = format!("a server already runs in {}", standby.data_directory);
             return Err(Error::failed(error).hint("put `pg-stop` before the stage that receives"));
         }
+        same_primary(&standby, &*source(cx)?, Some(&server.data_directory), cx).await?;
         mark(server, &server.data_directory, cx.run_id()).await?;
         start_and_prove(server, &standby, backup.as_ref(), self.timeout, cx).await?;
         Ok(input.with(Payload::Standby))
@@ -124,6 +131,7 @@ pub(crate) async fn start_and_prove(
     timeout: Period,
     cx: &StageCx,
 ) -> Result<()> {
+    intact::check(server, backup).await?;
     let log = Mark::of(server).await?;
     let until = Instant::now() + timeout.0;
     cx.go_on()?;

@@ -9,12 +9,14 @@ use reseed_core::host::Host;
 use reseed_core::item::Item;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::judge::{judge, still_a_standby};
+use super::again::seen_again;
+use super::configure::source;
+use super::judge::judge;
 use super::survey::{Standby, standby};
 use super::undo::StartAgain;
 use crate::cluster::Cluster;
@@ -80,6 +82,10 @@ impl Stage for Stop {
         Ok(input.clone())
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(Arc::clone(&self.cluster.host))
     }
@@ -94,7 +100,7 @@ impl Stage for Stop {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let standby = standby(&self.cluster, cx).await?;
-        still_a_standby(&standby, cx).await?;
+        seen_again(&standby, &*source(cx)?, None, cx).await?;
         match &standby.server {
             Some(server) if stop(server, &standby, self.mode, self.timeout, cx).await? => {}
             _ => cx.note(format!("no server runs in {}", standby.data_directory)),

@@ -95,15 +95,28 @@ const NO_RIGHT: i32 = 43;
 const FOREIGN: i32 = 47;
 
 /// What the target's stages know of it: surveyed by the first of them, and again when the source has
-/// become known.
+/// become known, if that is of another version.
 ///
 /// # Errors
 /// When the machine can't be asked or nobody can tell what is there.
 pub(crate) async fn standby(cluster: &Arc<Cluster>, cx: &CheckCx) -> Result<Arc<Standby>> {
     staged::learn(cx)?;
-    if let Some(known) = cx.board().get::<Standby>().filter(|known| known.server.is_some()) {
+    let source = cx.board().get::<Source>().map(|source| source.major());
+    let fits = |server: &Server| source.is_none_or(|source| source == server.major);
+    if let Some(known) = cx.board().get::<Standby>().filter(|known| known.server.as_ref().is_some_and(fits)) {
         return Ok(known);
     }
+    look(cluster, cx).await
+}
+
+/// Looks at the target before anything is known of the source, which need not be found out first. What
+/// goes wrong is left for the survey to tell.
+pub(crate) async fn scout(cluster: &Arc<Cluster>, cx: &CheckCx) {
+    // What was seen is on the board.
+    let _ = look(cluster, cx).await;
+}
+
+async fn look(cluster: &Arc<Cluster>, cx: &CheckCx) -> Result<Arc<Standby>> {
     let data_directory = cluster.data_directory.clone();
     let data_directory = data_directory.ok_or_else(|| {
         Error::refused(format!("the cluster `{}` has no data directory", cluster.name))
@@ -122,6 +135,35 @@ pub(crate) async fn standby(cluster: &Arc<Cluster>, cx: &CheckCx) -> Result<Arc<
     };
     cx.board().put(Standby { cluster: Arc::clone(cluster), data_directory, real_directory, old, server });
     cx.board().get::<Standby>().ok_or_else(|| Error::failed("the board forgot the standby"))
+}
+
+/// That the data directory is where it was, with data of the same version, and its WAL too.
+///
+/// # Errors
+/// What has changed.
+pub(crate) async fn still_there(standby: &Standby) -> Result<()> {
+    let now = layout(standby.cluster.host.as_ref(), &standby.data_directory).await?;
+    let changed = |what: &str, was: &str, is: Option<&str>| {
+        let text = format!("{what} of {} was {was} and is {} now", standby.data_directory, is.unwrap_or("gone"));
+        Error::failed(text).hint("nothing was stopped; see who changed it, and run it again")
+    };
+    if now.one("directory").is_some_and(|directory| directory != standby.real_directory) {
+        return Err(changed("the real path", &standby.real_directory, now.one("directory")));
+    }
+    let Some(old) = &standby.old else {
+        return match now.one("version") {
+            Some(version) => Err(changed("the data", "not there", Some(&format!("of PostgreSQL {version}")))),
+            None => Ok(()),
+        };
+    };
+    let major = old.major.to_string();
+    if now.one("version").map(str::trim) != Some(&major) {
+        return Err(changed("the major version", &major, now.one("version")));
+    }
+    match (&old.wal_directory, now.one("wal")) {
+        (was, is) if was.as_deref() == is => Ok(()),
+        (was, is) => Err(changed("pg_wal", was.as_deref().unwrap_or("inside"), is)),
+    }
 }
 
 /// `name<TAB>value` lines.
@@ -169,12 +211,14 @@ async fn old(cluster: &Cluster, data_directory: &str, version: &str, layout: &La
     let host = cluster.host.as_ref();
     let major = version.trim().split('.').next().and_then(|major| major.parse().ok()).filter(|major| *major >= 10);
     let unknown = || Error::refused(format!("{data_directory} holds data of PostgreSQL {version}, not of 10 or later"));
+    let (control, postmaster) =
+        tokio::try_join!(ControlFile::read(host, data_directory), Postmaster::look(host, data_directory))?;
     Ok(Old {
         owner: layout.one("owner").unwrap_or("postgres").to_owned(),
         major: major.ok_or_else(unknown)?,
-        control: ControlFile::read(host, data_directory).await?,
+        control,
         signal: layout.one("signal").is_some(),
-        postmaster: Postmaster::look(host, data_directory).await?,
+        postmaster,
         wal_directory: layout.one("wal").map(str::to_owned),
         tablespaces: layout.tablespaces(),
         config_file: layout.one("opts").and_then(config_file).filter(|file| !file.starts_with(data_directory)),

@@ -8,13 +8,14 @@ use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Placement, Places};
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::again::seen_again;
 use super::configure::{server, source};
-use super::judge::{judge, same_timeline, still_a_standby};
+use super::judge::judge;
 use super::proof::Goal;
 use super::start::{becomes_a_standby, start_and_prove};
 use super::stop::{default_timeout, stop};
@@ -81,6 +82,10 @@ impl Stage for Switch {
         becomes_a_standby(input)
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        self.cluster.locks()
+    }
+
     fn host(&self) -> Option<Arc<dyn Host>> {
         Some(Arc::clone(&self.cluster.host))
     }
@@ -108,9 +113,8 @@ impl Stage for Switch {
         let places = cx.board().get::<Places>().ok_or_else(|| Error::failed("nothing tells where the copy goes"))?;
         let copy = volume.locate(&source.layout.data_directory);
         let copy = copy.ok_or_else(|| Error::failed("the data directory is not in what was received"))?;
-        mark(server, &copy, cx.run_id()).await?;
-        still_a_standby(&standby, cx).await?;
-        same_timeline(&source, cx).await?;
+        let marked = mark(server, &copy, cx.run_id());
+        tokio::try_join!(marked, seen_again(&standby, &source, Some(&copy), cx))?;
         if !stop(server, &standby, StopMode::Fast, self.timeout, cx).await? {
             cx.note(format!("no server runs in {}", standby.data_directory));
         }

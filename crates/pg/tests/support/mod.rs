@@ -43,9 +43,16 @@ struct TakeConfig {
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 struct FailConfig {}
 
+/// Does on purpose what nobody should: runs a script whose first argument is the copy of the data directory.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+struct MeddleConfig {
+    script: String,
+}
+
 register_stage!(CopyConfig);
 register_stage!(TakeConfig);
 register_stage!(FailConfig);
+register_stage!(MeddleConfig);
 
 macro_rules! stage_of_itself {
     ($config:ty, $name:literal) => {
@@ -61,6 +68,7 @@ macro_rules! stage_of_itself {
 stage_of_itself!(CopyConfig, "directory-copy");
 stage_of_itself!(TakeConfig, "directory-take");
 stage_of_itself!(FailConfig, "fail");
+stage_of_itself!(MeddleConfig, "meddle");
 
 fn host() -> Arc<dyn Host> {
     Arc::new(LocalHost::new("local", &LocalConfig::default()))
@@ -211,6 +219,26 @@ impl Stage for FailConfig {
 
     async fn run(&self, _: Item, _: &StageCx) -> Result<Item> {
         Err(Error::failed("failed on purpose"))
+    }
+}
+
+#[async_trait]
+impl Stage for MeddleConfig {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(input.clone())
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        let copies = cx.board().get::<Copies>();
+        let copy = copies.and_then(|copies| copies.0.first().map(|(_, copy)| copy.clone())).unwrap_or_default();
+        // A script is a part of the program elsewhere; here the test is the program.
+        let script: &'static str = Box::leak(self.script.clone().into_boxed_str());
+        host().run(Command::script(script).arg(copy)).await?;
+        Ok(input)
     }
 }
 

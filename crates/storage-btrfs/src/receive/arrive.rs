@@ -27,6 +27,10 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
             .filter(|seen| seen.subvolume.readonly)
             .ok_or_else(|| Error::failed(format!("{} no longer holds the increment's base", receiver.into)))?;
     }
+    receiver.room(header.estimate).await?;
+    if header.part.main {
+        receiver.watch_room(cx);
+    }
     let directory = receiver.directory(&header.part)?;
     btrfs.make_directory(&directory, cx).await?;
     let copy = receiver.copy(&header.part)?;

@@ -4,6 +4,7 @@ use reseed_core::host::shell_quote;
 use reseed_core::stage::CheckCx;
 use reseed_core::{Error, Result};
 use reseed_pg::basebackup::{Announced, Receiver};
+use reseed_storage::room::of_path;
 
 use super::Directory;
 use crate::store::{Inspection, State};
@@ -16,7 +17,7 @@ pub(super) async fn check(stage: &Directory, cx: &CheckCx) -> Result<()> {
     let host = stage.store.host.name();
     is_free(&found, &receiver, host)?;
     can_be_renamed(&found, &receiver, host)?;
-    room(stage, &found, announced, host)?;
+    room(stage, announced, host).await?;
     if stage.chained(announced) {
         receiver.can_combine().await?;
     }
@@ -86,18 +87,14 @@ fn can_be_renamed(found: &Inspection, receiver: &Receiver, host: &str) -> Result
 }
 
 /// That there is room for what will come: once, and once more where it is kept as it came.
-fn room(stage: &Directory, found: &Inspection, announced: Announced, host: &str) -> Result<()> {
+async fn room(stage: &Directory, announced: Announced, host: &str) -> Result<()> {
     let copies = if stage.chained(announced) && !announced.incremental { 2 } else { 1 };
-    let (Some(bytes), Some(free)) = (announced.bytes, found.free) else { return Ok(()) };
-    let needed = bytes.saturating_mul(copies);
-    if needed <= free {
-        return Ok(());
-    }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let text = format!("about {} MiB are needed in {} on {host}, and {} are free", mib(needed), found.path, mib(free));
-    let hint = match copies {
-        1 => format!("make room: df -h {}", shell_quote(&found.path)),
-        _ => "make room, or keep nothing for increments: `keep_increments = 0` in the stage dir-receive".to_owned(),
+    let path = &stage.store.path;
+    let room = of_path(&stage.store.host, path).await?;
+    let needed = announced.bytes.map(|bytes| bytes.saturating_mul(copies));
+    let make_room = match copies {
+        1 => format!("df -h {}", shell_quote(path)),
+        _ => "keep_increments = 0` in the stage dir-receive, or see `df -h".to_owned(),
     };
-    Err(Error::refused(text).hint(hint))
+    stage.min_free.check(&format!("the file system of {path} on {host}"), room, needed, &make_room)
 }

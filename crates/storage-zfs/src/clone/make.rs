@@ -77,11 +77,13 @@ pub(super) async fn make(received: &Received, naming: &Naming, cx: &StageCx) -> 
     let zfs = received.zfs.clone();
     let mut sources = sources(received, cx.run_id());
     let origins: Vec<_> = sources.iter().map(|source| source.copy.origin.clone()).collect();
-    let seating = match cx.board().get::<Places>() {
-        Some(places) => Some(Seating::prepare(&zfs, naming, &origins, &places.0).await?),
-        None => None,
+    let seating = async {
+        match cx.board().get::<Places>() {
+            Some(places) => Seating::prepare(&zfs, naming, &origins, &places.0).await.map(Some),
+            None => Ok(None),
+        }
     };
-    let directory = directory(&zfs, cx).await?;
+    let (seating, directory) = tokio::try_join!(seating, directory(&zfs, cx))?;
     let mut mirrors: Vec<Mirror> = Vec::with_capacity(sources.len());
     for index in 0..sources.len() {
         let at = format!("{directory}{}", sources[index].copy.origin.mountpoint.trim_end_matches('/'));

@@ -37,13 +37,9 @@ impl Seating {
     /// Finds out all that the switch needs to know. Read-only.
     pub(super) async fn prepare(zfs: &Zfs, naming: &Naming, origins: &[Origin], places: &[Place]) -> Result<Self> {
         let slots = plan::slots(zfs, naming, origins, places).await?;
-        plan::nothing_else(zfs, &slots).await.map_err(plan::while_running)?;
-        let mut seats = Vec::with_capacity(slots.len());
-        for slot in &slots {
-            seats.push(Seat::of(zfs, slot).await?);
-        }
         let live: Vec<_> = slots.iter().filter(|slot| slot.live).map(|slot| slot.name.as_str()).collect();
-        let lives = aside::lives(zfs, &live).await?;
+        let nothing_else = async { plan::nothing_else(zfs, &slots).await.map_err(plan::while_running) };
+        let ((), seats, lives) = tokio::try_join!(nothing_else, Seat::all(zfs, &slots), aside::lives(zfs, &live))?;
         Ok(Self { places: places.to_vec(), slots, seats, lives })
     }
 
@@ -55,14 +51,22 @@ impl Seating {
 }
 
 impl Seat {
+    async fn all(zfs: &Zfs, slots: &[Slot]) -> Result<Vec<Self>> {
+        let mut seats = Vec::with_capacity(slots.len());
+        for slot in slots {
+            seats.push(Self::of(zfs, slot).await?);
+        }
+        Ok(seats)
+    }
+
     async fn of(zfs: &Zfs, slot: &Slot) -> Result<Self> {
         if !slot.live {
             let live = zfs.guid(&slot.name).await?;
             return Ok(Self { live, inherits: false, canmount: "on".to_owned() });
         }
-        let was = zfs.properties(&slot.name, "mountpoint,canmount").await?;
+        let (was, live) = tokio::try_join!(zfs.properties(&slot.name, "mountpoint,canmount"), zfs.guid(&slot.name))?;
         let inherits = was.get("mountpoint").is_some_and(|was| was.source != "local" && was.source != "received");
         let canmount = was.get("canmount").map_or_else(|| "on".to_owned(), |was| was.value.clone());
-        Ok(Self { live: zfs.guid(&slot.name).await?, inherits, canmount })
+        Ok(Self { live, inherits, canmount })
     }
 }

@@ -37,14 +37,19 @@ pub(crate) struct Snapshot {
     pub(crate) guid: String,
     /// The target that reseed made it for; `None` where reseed did not make it.
     pub(crate) target: Option<String>,
-    /// Whether a hold is on it.
-    pub(crate) held: bool,
+    /// How many holds are on it.
+    pub(crate) holds: u64,
 }
 
 impl Snapshot {
     /// Whether it is a bookmark: an increment may start from it, but it holds no data.
     pub(crate) fn is_bookmark(&self) -> bool {
         self.name.contains('#')
+    }
+
+    /// Whether a hold is on it.
+    pub(crate) fn held(&self) -> bool {
+        self.holds > 0
     }
 
     /// The part of its name behind the dataset.
@@ -89,10 +94,12 @@ pub(crate) fn snapshots(text: &str, dataset: &str) -> Vec<Snapshot> {
     let told = properties(text).into_iter().filter(|(name, _)| mine(name));
     told.filter_map(|(name, mut properties)| {
         let guid = properties.remove("guid")?.value.parse().ok().map(hex)?;
-        let held = properties.get("userrefs").is_some_and(|refs| !["0", "-", ""].contains(&refs.value.as_str()));
+        // What can't be read is taken for a hold.
+        let holds = properties.get("userrefs").map(|refs| refs.value.as_str()).filter(|refs| !["-", ""].contains(refs));
+        let holds = holds.map_or(0, |refs| refs.parse().unwrap_or(1));
         // A snapshot's property must be its own: one that is inherited was not set by a run.
         let own = properties.remove("reseed:target").filter(|target| ["local", "received"].contains(&&*target.source));
-        Some(Snapshot { name, guid, held, target: own.map(|target| target.value) })
+        Some(Snapshot { name, guid, holds, target: own.map(|target| target.value) })
     })
     .collect()
 }
@@ -132,7 +139,7 @@ ta/a/wal@r1\tguid\t2645053218694651440\t-
         assert_eq!(all[0].guid, "ca1172a6a8021e09");
         assert_eq!(all[1].guid, "00000000000000ff");
         assert_eq!(all[1].target.as_deref(), Some("9f:tb/x"));
-        assert!(all[1].held && !all[0].held && all[3].is_bookmark());
+        assert!(all[1].held() && !all[0].held() && all[3].is_bookmark());
         assert_eq!(all[2].target, None);
     }
 

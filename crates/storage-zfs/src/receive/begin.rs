@@ -21,14 +21,18 @@ use crate::zfs::Zfs;
 pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
-    checks::room(&receiver.zfs, &dataset, header.estimate).await?;
+    checks::room(receiver, &dataset, header.estimate).await?;
+    if header.part.main {
+        checks::watch_room(receiver, &dataset, cx);
+    }
     let resumable = kept::may_keep(receiver, cx).await?;
     match &receiver.goal {
         // What is there stays as it is until the rest has come.
         Goal::Into(_) if kept::goes_on(&dataset, header, cx) => {}
         Goal::Into(into) => {
             kept::give_up(receiver, &dataset, cx).await?;
-            beside(receiver, into, &dataset, header, resumable, cx).await?;
+            let kept = || Kept::part_of(&header.part.guid, resumable);
+            beside(receiver, into, &dataset, header, &kept, cx).await?;
         }
         Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,
     }
@@ -63,23 +67,22 @@ async fn beside(
     into: &str,
     dataset: &str,
     header: &StreamHeader,
-    resumable: bool,
+    kept: &(dyn Fn() -> Kept + Sync),
     cx: &StageCx,
 ) -> Result<()> {
     let zfs = &receiver.zfs;
     if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
         let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
         let (base, received) = (base.guid, header.part.guid.clone());
-        let kept = Kept::where_it_may_be(resumable);
-        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, kept })?;
+        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, kept: kept() })?;
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {
-        cx.arm(DestroyDataset::new(zfs, into).unless_kept(resumable))?;
+        cx.arm(DestroyDataset::new(zfs, into).unless(kept()))?;
         let hidden = [("mountpoint", "none"), ("canmount", "off")];
         zfs.create(into, &hidden.map(|(property, value)| (property.to_owned(), value.to_owned()))).await?;
     }
-    cx.arm(DestroyDataset::new(zfs, dataset).unless_kept(resumable))?;
+    cx.arm(DestroyDataset::new(zfs, dataset).unless(kept()))?;
     Ok(())
 }
 

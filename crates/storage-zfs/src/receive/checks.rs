@@ -1,10 +1,11 @@
 //! What must hold before anything is received.
 
 use reseed_core::item::Places;
-use reseed_core::stage::CheckCx;
+use reseed_core::stage::{CheckCx, StageCx};
 use reseed_core::{Error, Result};
 use reseed_storage::directory::is_free;
 use reseed_storage::plan::no_room;
+use reseed_storage::room::Room;
 
 use super::{Receiver, kept};
 use crate::aside;
@@ -19,22 +20,32 @@ use crate::zfs::Zfs;
 /// Judges the whole plan.
 pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     let zfs = &receiver.zfs;
-    check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await?;
-    has_parent(zfs, receiver.top()).await?;
+    let above = async { check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await };
+    tokio::try_join!(above, has_parent(zfs, receiver.top()))?;
     let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
     if let Some(source) = cx.board().get::<SourcePlan>() {
         source.differs_from(plan.datasets.iter().map(|(_, target)| target.as_str()), zfs.host()).await?;
     }
+    let mut all = 0;
     for (part, dataset) in &plan.datasets {
-        check::existing_above(zfs, dataset).await?;
         let outgoing = cx.board().get::<SendPlan>();
         let outgoing = outgoing.as_ref().and_then(|plan| plan.of(&part.dataset));
-        if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
-            && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
-        {
-            unmodified(zfs, dataset, &base).await?;
-        }
-        room(zfs, dataset, outgoing.and_then(|outgoing| outgoing.bytes)).await?;
+        all += outgoing.and_then(|outgoing| outgoing.bytes).unwrap_or_default();
+        // Several streams come one after the other into the same pool.
+        let all = Some(all);
+        let pristine = async {
+            if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
+                && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
+            {
+                unmodified(zfs, dataset, &base).await?;
+            }
+            Ok(())
+        };
+        let above = async {
+            check::existing_above(zfs, dataset).await?;
+            room(receiver, dataset, all).await
+        };
+        tokio::try_join!(above, pristine)?;
     }
     if let Goal::Over(_) = &receiver.goal {
         check::may_mount(zfs).await?;
@@ -127,7 +138,7 @@ async fn unmodified(zfs: &Zfs, dataset: &str, base: &Snapshot) -> Result<()> {
 async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
     let mut commands = vec![];
     for one in zfs.filesystems(dataset).await? {
-        let held = zfs.snapshots(&one.name).await?.into_iter().filter(|snapshot| snapshot.held);
+        let held = zfs.snapshots(&one.name).await?.into_iter().filter(Snapshot::held);
         commands.extend(held.map(|snapshot| format!("zfs release TAG {}", snapshot.name)));
     }
     commands.push(format!("zfs destroy -r {dataset}"));
@@ -136,18 +147,51 @@ async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
     Ok(error.hint(format!("if it can go, so that the whole is sent anew: `{}`{tags}", commands.join("; "))))
 }
 
-/// Refuses where less is available than will come.
-pub(super) async fn room(zfs: &Zfs, dataset: &str, bytes: Option<u64>) -> Result<()> {
+/// Refuses where the pool, or a quota on the way to the dataset, has less than will come.
+pub(super) async fn room(receiver: &Receiver, dataset: &str, bytes: Option<u64>) -> Result<()> {
+    let zfs = &receiver.zfs;
+    let pool = name::pool(dataset);
+    let make_room = format!("zfs list -o space -r {pool}");
+    receiver.min_free.check(&pool_of(zfs, pool), pool_room(zfs, pool).await?, bytes, &make_room)?;
     let (Some(bytes), Some(above)) = (bytes, check::nearest_existing(zfs, dataset).await?) else { return Ok(()) };
-    let available = zfs.properties(&above, "available").await?.remove("available");
-    let available = available.and_then(|available| available.value.parse::<u64>().ok());
-    match available {
+    match number(zfs, &above, "available").await? {
         Some(available) if available < bytes => {
             let error = no_room(dataset, bytes, available);
-            Err(error.hint(format!("make room: `zfs list -o space -r {}`", name::pool(dataset))))
+            let missing = (bytes - available).div_ceil(1 << 20);
+            Err(error.hint(format!("make room for {missing} MiB more, or raise its quota: `{make_room}`")))
         }
         _ => Ok(()),
     }
+}
+
+/// Watches, until the run ends, that enough of the pool stays free.
+pub(super) fn watch_room(receiver: &Receiver, dataset: &str, cx: &StageCx) {
+    let (zfs, pool) = (receiver.zfs.clone(), name::pool(dataset).to_owned());
+    let what = pool_of(&zfs, &pool);
+    let ask = move || {
+        let (zfs, pool) = (zfs.clone(), pool.clone());
+        async move { pool_room(&zfs, &pool).await }
+    };
+    receiver.min_free.watch(what, ask, cx);
+}
+
+fn pool_of(zfs: &Zfs, pool: &str) -> String {
+    format!("the pool {pool} on {}", zfs.host().name())
+}
+
+/// As its root sees it: what ZFS holds back for itself is not counted.
+async fn pool_room(zfs: &Zfs, pool: &str) -> Result<Room> {
+    let told = zfs.properties(pool, "available,used").await?;
+    let bytes = |name: &str| told.get(name).and_then(|told| told.value.parse::<u64>().ok());
+    let (free, used) = (bytes("available"), bytes("used"));
+    let unknown = || Error::failed(format!("{} does not say how much is free", pool_of(zfs, pool)));
+    let (free, used) = free.zip(used).ok_or_else(unknown)?;
+    Ok(Room { size: used + free, free })
+}
+
+async fn number(zfs: &Zfs, dataset: &str, property: &str) -> Result<Option<u64>> {
+    let told = zfs.properties(dataset, property).await?.remove(property);
+    Ok(told.and_then(|told| told.value.parse::<u64>().ok()))
 }
 
 /// In place: says what is set aside, and refuses where that would take along what is not copied.

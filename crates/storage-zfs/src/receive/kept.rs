@@ -7,8 +7,8 @@ use reseed_core::stage::{CheckCx, StageCx};
 use super::Receiver;
 use crate::mapping::Goal;
 use crate::partial::{Partial, Partials, Resuming};
+use crate::send::known::zfs_of;
 use crate::shared::{Chain, Chains, Outgoing, SentWith, SourcePlan};
-use crate::zfs::Zfs;
 
 /// The property of a copy that says by which flags of `zfs send` it was begun.
 const FLAGS: &str = "reseed:flags";
@@ -54,7 +54,7 @@ pub(super) async fn may_keep(receiver: &Receiver, cx: &CheckCx) -> Result<bool> 
     let direct = matches!(receiver.goal, Goal::Into(_)) && cx.branch().is_none();
     Ok(direct
         && receiver.zfs.features().await?.receive_resumable
-        && Zfs::on(&source.host).features().await?.send_resumes)
+        && zfs_of(&source.host, cx).features().await?.send_resumes)
 }
 
 /// Whether this stream goes on with what is there.

@@ -23,19 +23,19 @@ pub(super) fn newest_common<'s>(mine: &'s [Snapshot], held: &[String], sent: Opt
 pub(super) async fn outgoing(
     zfs: &Zfs,
     part: &SnapshotPart,
+    snapshots: &[Snapshot],
     held: &Holdings,
     cx: &CheckCx,
     resuming: &mut Vec<Partial>,
 ) -> Result<Outgoing> {
-    let snapshots = zfs.snapshots(&part.dataset).await?;
     let mut guids = held.of(&part.dataset).to_vec();
     if let Some(partial) = Partials::of(cx, &part.dataset)
-        && resumes(&partial, &snapshots, &guids, cx)
+        && resumes(&partial, snapshots, &guids, cx)
     {
         guids.push(partial.token.to_guid.clone());
         resuming.push(partial);
     }
-    let base = newest_common(&snapshots, &guids, None);
+    let base = newest_common(snapshots, &guids, None);
     let bytes = size_since(zfs, &part.dataset, base).await;
     let about = bytes.map(|bytes| format!(", about {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
     cx.note(match base {
@@ -74,7 +74,10 @@ async fn size_since(zfs: &Zfs, dataset: &str, base: Option<&Snapshot>) -> Option
         Some(base) => format!("written{}", shown(base)),
         None => "referenced".to_owned(),
     };
-    // An old `zfs` does not know `written@…`.
+    // `zfs` knows `written@…` since it estimates (illumos 1645 and 1646 came together).
+    if base.is_some() && !zfs.features().await.ok()?.estimate {
+        return None;
+    }
     let mut properties = zfs.properties(dataset, &property).await.ok()?;
     properties.remove(&property)?.value.parse().ok()
 }
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     fn snapshot(name: &str, guid: &str) -> Snapshot {
-        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, held: false }
+        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, holds: 0 }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use reseed_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::known::receiving;
 use crate::parse::Features;
 use crate::shared::Chains;
 use crate::zfs::Zfs;
@@ -36,7 +37,7 @@ impl Means {
     /// What both sides' `zfs` can do. A receiver that can't be asked is taken for an old one.
     pub(super) async fn of(zfs: &Zfs, encrypted: &Option<Located<Encrypted>>, cx: &CheckCx) -> Result<Self> {
         let theirs = match cx.next_host() {
-            Some(host) => Zfs::on(&host).features().await?,
+            Some(host) => receiving(&host, cx).features().await?,
             None => Features::default(),
         };
         Ok(Self { mine: zfs.features().await?, theirs, encrypted: encrypted.as_ref().map(|way| **way) })

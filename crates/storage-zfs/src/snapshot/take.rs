@@ -9,7 +9,7 @@ use crate::layout::Part;
 use crate::name;
 use crate::parse::Features;
 use crate::prune;
-use crate::shared::ReceivePlan;
+use crate::shared::{Listed, ReceivePlan};
 use crate::undo::{DestroySnapshot, Kept, Receiver};
 use crate::zfs::Zfs;
 
@@ -34,15 +34,35 @@ pub(super) async fn take(
         let mine = parts.iter().map(|part| part.dataset.as_str()).filter(|dataset| name::pool(dataset) == pool);
         act.in_one_pool(&mine.collect::<Vec<_>>(), features).await?;
     }
+    let datasets: Vec<_> = parts.iter().map(|part| part.dataset.as_str()).collect();
     cx.board().put(ArmedSnapshots(std::mem::take(&mut act.armed)));
+    let all = zfs.snapshots_of(&datasets).await?;
     let mut taken = Vec::with_capacity(parts.len());
-    for part in parts {
-        let guid = zfs.guid(&format!("{}@{}", part.dataset, act.short)).await?;
-        let guid = guid.ok_or_else(|| Error::failed(format!("{}@{} is gone", part.dataset, act.short)))?;
-        let (dataset, mountpoint) = (part.dataset, part.mountpoint);
-        taken.push(SnapshotPart { dataset, mountpoint, snapshot: act.short.clone(), guid, main: part.main });
+    let mut listed = Vec::with_capacity(parts.len());
+    for (part, all) in parts.into_iter().zip(all) {
+        let Part { dataset, mountpoint, main, .. } = part;
+        let mine = all.iter().find(|one| !one.is_bookmark() && one.short() == act.short);
+        let guid = mine.map(|one| one.guid.clone());
+        let guid = guid.ok_or_else(|| Error::failed(format!("{dataset}@{} is gone", act.short)))?;
+        listed.push((dataset.clone(), all));
+        taken.push(SnapshotPart { dataset, mountpoint, snapshot: act.short.clone(), guid, main });
     }
+    cx.board().put(Listed(listed));
     Ok(taken)
+}
+
+/// What [`take`] touches, as a guard is told it: a `/` stands for everything below.
+pub(super) fn touched(parts: &[Part], features: &Features) -> Vec<String> {
+    let mut objects: Vec<_> = parts.iter().map(|part| part.dataset.clone()).collect();
+    let pools: std::collections::BTreeSet<_> = objects.iter().map(|name| name::pool(name).to_owned()).collect();
+    for pool in pools.into_iter().filter(|_| !features.many_snapshots) {
+        let mine: Vec<_> =
+            parts.iter().map(|part| part.dataset.as_str()).filter(|name| name::pool(name) == pool).collect();
+        if mine.len() > 1 {
+            objects.extend(name::common_ancestor(mine).map(|ancestor| format!("{ancestor}/")));
+        }
+    }
+    objects
 }
 
 /// Properties of the snapshots, by which leftovers and owners are found without a journal.

@@ -18,6 +18,14 @@ impl Order {
         }
     }
 
+    /// The bytes of a number.
+    pub(super) fn bytes(self, number: u64) -> [u8; 8] {
+        match self {
+            Self::Little => number.to_le_bytes(),
+            Self::Big => number.to_be_bytes(),
+        }
+    }
+
     /// A number of 64 bits.
     pub(super) fn u64(self, bytes: [u8; 8]) -> u64 {
         match self {
@@ -51,6 +59,11 @@ impl Fletcher {
     /// Goes on from these sums.
     pub fn from(order: Order, sums: [u64; 4]) -> Self {
         Self { order, sums, part: [0; 4], parts: 0 }
+    }
+
+    /// The order of the bytes in a word.
+    pub fn order(&self) -> Order {
+        self.order
     }
 
     /// The sums of all whole words.

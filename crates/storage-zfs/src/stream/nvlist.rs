@@ -146,7 +146,9 @@ mod tests {
             let (kind, count, value_bytes) = match value {
                 Value::Flag => (kind::BOOLEAN, 0, vec![]),
                 Value::Number(value) => (kind::UINT64, 1, number(*value).to_vec()),
-                Value::Numbers(all) => (kind::UINT64_ARRAY, all.len(), all.iter().flat_map(|one| number(*one)).collect()),
+                Value::Numbers(all) => {
+                    (kind::UINT64_ARRAY, all.len(), all.iter().flat_map(|one| number(*one)).collect())
+                }
                 Value::Text(text) => (kind::STRING, 1, [text.as_bytes(), &[0]].concat()),
                 Value::List(_) => (kind::NVLIST, 1, vec![0; 24]),
                 Value::Other => unreachable!(),

@@ -226,7 +226,11 @@ impl Parser {
         let kind = head.kind() as usize;
         if self.level == Level::Between && kind == END {
             let zeros = head.bytes.iter().skip(4).all(|byte| *byte == 0);
-            return if zeros { Ok(()) } else { Err(self.impossible("the end of everything must be nothing but zeros")) };
+            return if zeros {
+                Ok(())
+            } else {
+                Err(self.impossible("the end of everything must be nothing but zeros"))
+            };
         }
         self.sums.add(&head.bytes[..CHECKSUM]);
         let (told, found) = (head.checksum(), self.sums.sums());

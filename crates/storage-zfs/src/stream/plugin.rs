@@ -6,6 +6,7 @@ use reseed_core::registry::ReaderPlugin;
 
 use super::reader::{hex, some};
 use super::record::{Begin, Look};
+use super::token::Token;
 use super::{Broken, NAMES, Order, Reader};
 use crate::shared::FORMAT;
 
@@ -50,11 +51,16 @@ impl Reader {
             Order::Big => "big-endian",
         };
         let features = Reader::seen(self).first().unwrap_or(begin).features.names();
-        vec![
+        let mut notes = vec![
             ("kind", if begin.compound { "several snapshots" } else { "one snapshot" }.to_owned()),
             ("features", if features.is_empty() { "none".to_owned() } else { features.join(", ") }),
             ("numbers", order.to_owned()),
-        ]
+        ];
+        // `zfs send -t` goes on with it.
+        if let (Some(token), false) = (Token::of(Reader::seen(self)), self.parser().is_ended()) {
+            notes.push(("resume by", token.to_string()));
+        }
+        notes
     }
 }
 

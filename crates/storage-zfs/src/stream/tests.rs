@@ -6,7 +6,8 @@ mod recorded;
 use proptest::prelude::*;
 
 use self::build::{Make, blocks};
-use super::{Broken, Event, Expected, Parser, Reader};
+use super::token::Token;
+use super::{Broken, Event, Expected, Join, Parser, Reader};
 
 /// Reads a stream in pieces of one size.
 fn read(stream: &[u8], piece: usize) -> Result<Reader, Broken> {
@@ -19,7 +20,11 @@ fn read(stream: &[u8], piece: usize) -> Result<Reader, Broken> {
 /// Where the records of a sound stream begin.
 fn borders(stream: &[u8]) -> Vec<u64> {
     let (mut parser, mut borders) = (Parser::default(), vec![]);
-    let note = |event: Event<'_>| if let Event::Record(record, _) = event { borders.push(record.offset) };
+    let note = |event: Event<'_>| {
+        if let Event::Record(record, _) = event {
+            borders.push(record.offset)
+        }
+    };
     parser.push(stream, &mut { note }).unwrap();
     borders
 }
@@ -127,7 +132,7 @@ fn a_compound_stream_that_lacks_what_it_promises_is_not_whole() {
 fn another_stream_than_the_expected_one_is_told_at_its_first_record() {
     let stream = Make::default().stream();
     let judge = |guid: &str, from: Option<&str>| {
-        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned) };
+        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned), rest: false };
         Reader::of(expected).push(&stream[..400])
     };
     let (one, two) = ("0000000000000001", "0000000000000002");
@@ -135,6 +140,22 @@ fn another_stream_than_the_expected_one_is_told_at_its_first_record() {
     for (guid, from) in [(one, Some(one)), (two, None), (two, Some(two))] {
         assert!(matches!(judge(guid, from), Err(Broken::Other { record: 1, offset: 0, .. })));
     }
+}
+
+#[test]
+fn the_rest_of_a_stream_is_whole_only_where_a_rest_is_expected() {
+    let (whole, rest) = (Make::default().stream(), Make::default().rest());
+    let judge = |bytes: &[u8], rest| {
+        let (guid, from_guid) = ("0000000000000002".to_owned(), Some("0000000000000001".to_owned()));
+        let mut reader = Reader::of(Expected { guid, from_guid, rest });
+        reader.push(bytes).and_then(|()| reader.finish())
+    };
+    judge(&rest, true).unwrap();
+    // Nothing had arrived: `zfs send -t` begins at the beginning.
+    judge(&whole, true).unwrap();
+    let beheaded = judge(&rest, false).unwrap_err();
+    assert!(matches!(&beheaded, Broken::Other { what, .. } if what.contains("the rest of")), "{beheaded}");
+    assert!(matches!(judge(&rest[..rest.len() - 312], true), Err(Broken::Cut { .. })));
 }
 
 #[test]
@@ -147,12 +168,35 @@ fn a_place_to_go_on_is_in_front_of_a_block() {
     assert!(borders(&stream).contains(&resumable.border));
 }
 
+#[test]
+fn halves_that_are_put_together_are_the_stream_that_was_never_cut() {
+    for make in [Make::default(), Make { big: true, ..Make::default() }] {
+        let whole = make.stream();
+        let mut first = Reader::default();
+        first.push(&whole[..whole.len() - 700]).unwrap();
+        let token = Token::of(first.seen()).unwrap();
+        assert_eq!((token.object, token.offset), blocks()[1]);
+        let (begin, place) = (first.seen().begin.as_ref().unwrap(), first.seen().resumable.as_ref().unwrap());
+        for piece in [1, 50, 1000] {
+            let mut joined = whole[..place.border as usize].to_vec();
+            let mut join = Join::after(begin, first.parser().order(), place);
+            make.rest().chunks(piece).for_each(|bytes| join.push(bytes, &mut joined).unwrap());
+            join.finish().unwrap();
+            assert!(joined == whole);
+        }
+        let mut join = Join::after(begin, first.parser().order(), place);
+        let anew = join.push(&whole, &mut vec![]).unwrap_err();
+        assert!(matches!(&anew, Broken::Other { what, .. } if what.contains("begins anew")), "{anew}");
+    }
+}
+
 #[tokio::test]
 async fn a_watched_stream_ends_cleanly_only_when_it_is_whole() {
     use reseed_core::item::Pass;
     use reseed_core::stream::{Chunks, collect};
 
-    let expected = Expected { guid: "0000000000000002".into(), from_guid: Some("0000000000000001".into()) };
+    let expected =
+        Expected { guid: "0000000000000002".into(), from_guid: Some("0000000000000001".into()), rest: false };
     let collected = |bytes: &[u8]| {
         let chunks = bytes.chunks(50).map(bytes::Bytes::copy_from_slice).collect();
         collect(super::Whole(expected.clone()).pass(Box::new(Chunks::new(chunks))), usize::MAX)

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use reseed_core::host::Command;
 
 use super::{Result, Zfs, ZfsError};
-use crate::name;
 use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot, Token};
+
+/// Prints what is mounted.
+pub(crate) const MOUNTS: &str = "cat /proc/self/mounts 2>/dev/null || mount -p";
+/// What `zfs` is asked for snapshots with.
+const SNAPSHOTS: &[&str] =
+    &["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
 
 /// Rights of a user, as far as `zfs allow` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +41,7 @@ impl Zfs {
 
     /// What is mounted on the host.
     pub(crate) async fn mounts(&self) -> Result<Mounts> {
-        let script = Command::script("cat /proc/self/mounts 2>/dev/null || mount -p");
-        self.host.run(script).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
+        self.host.run(Command::script(MOUNTS)).await.map(|text| Mounts::read(&text, KINDS)).map_err(ZfsError::Host)
     }
 
     /// A dataset and all under it, volumes too; empty where it is not there.
@@ -49,8 +53,7 @@ impl Zfs {
 
     /// Snapshots and bookmarks of one dataset, the oldest first; empty where it is not there.
     pub(crate) async fn snapshots(&self, dataset: &str) -> Result<Vec<Snapshot>> {
-        let flags = ["get", "-Hp", "-d", "1", "-o", "name,property,value,source", "guid,userrefs,reseed:target"];
-        let text = self.run(&flags, &[dataset]).await;
+        let text = self.run(SNAPSHOTS, &[dataset]).await;
         absent(text).map(|text| parse::snapshots(&text.unwrap_or_default(), dataset))
     }
 
@@ -71,6 +74,23 @@ impl Zfs {
         Ok(told.lines().map(str::to_owned).collect())
     }
 
+    /// As [`snapshots`](Self::snapshots), of several datasets.
+    pub(crate) async fn snapshots_of(&self, datasets: &[&str]) -> Result<Vec<Vec<Snapshot>>> {
+        if datasets.is_empty() {
+            return Ok(vec![]);
+        }
+        let text = self.run(SNAPSHOTS, datasets).await;
+        if let Some(text) = absent(text)? {
+            return Ok(datasets.iter().map(|dataset| parse::snapshots(&text, dataset)).collect());
+        }
+        // One that is not there hides nothing of the others when each is asked about by itself.
+        let mut all = Vec::with_capacity(datasets.len());
+        for dataset in datasets {
+            all.push(if datasets.len() > 1 { self.snapshots(dataset).await? } else { vec![] });
+        }
+        Ok(all)
+    }
+
     /// The identity of a dataset or snapshot; `None` where it is not there. A dataset keeps it
     /// when it is renamed.
     pub(crate) async fn guid(&self, name: &str) -> Result<Option<String>> {
@@ -89,13 +109,15 @@ impl Zfs {
         self.read_token(text.trim()).await
     }
 
-    /// Whether anything of a cut-off receive is kept in this dataset or below it.
-    pub(crate) async fn keeps_partial(&self, root: &str) -> Result<bool> {
-        let flags = ["get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "value", "receive_resume_token"];
-        match absent(self.run(&flags, &[root]).await) {
-            Err(error) if error.said() == Some(Said::Unsupported) => Ok(false),
-            text => Ok(text?.unwrap_or_default().lines().any(Token::is_one)),
-        }
+    /// Datasets in which something of a cut-off receive is kept: this one and those below it.
+    pub(crate) async fn partials(&self, root: &str) -> Result<Vec<String>> {
+        let flags = ["get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value", "receive_resume_token"];
+        let text = match absent(self.run(&flags, &[root]).await) {
+            Err(error) if error.said() == Some(Said::Unsupported) => return Ok(vec![]),
+            text => text?.unwrap_or_default(),
+        };
+        let told = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(told.filter(|(_, value)| Token::is_one(value.trim())).map(|(name, _)| name.to_owned()).collect())
     }
 
     async fn read_token(&self, text: &str) -> Result<Option<Token>> {
@@ -128,16 +150,18 @@ impl Zfs {
         Ok(told.filter_map(|(name, mut all)| Some((name, all.remove(property)?.value))).collect())
     }
 
-    /// Snapshots in the pool of `dataset` that clones depend on.
-    pub(crate) async fn origins(&self, dataset: &str) -> Result<Vec<String>> {
-        let all = self.filesystems(name::pool(dataset)).await?;
-        Ok(all.into_iter().filter_map(|filesystem| filesystem.origin).collect())
+    /// Whether what needs root runs as root here; asked once.
+    pub(crate) async fn is_root(&self) -> Result<bool> {
+        let ask = || async {
+            let id = self.host.run(Command::new("id").arg("-u").as_root()).await.map_err(ZfsError::Host)?;
+            Ok(id.trim() == "0")
+        };
+        self.root.get_or_try_init(ask).await.copied()
     }
 
-    /// Whether what needs root runs as root here.
-    pub(crate) async fn is_root(&self) -> Result<bool> {
-        let id = self.host.run(Command::new("id").arg("-u").as_root()).await.map_err(ZfsError::Host)?;
-        Ok(id.trim() == "0")
+    /// Asks ahead what is asked once. What goes wrong is told when it is needed.
+    pub(crate) async fn scout(&self) {
+        let _ = tokio::join!(self.features(), self.is_root());
     }
 
     /// Whether what is run here has these rights on a dataset.

@@ -10,6 +10,7 @@ use reseed_core::{Error, Result};
 use sha2::Digest;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::judge::Judge;
 use crate::chain::Broken;
 use crate::format::{Chunk, Stream};
 use crate::seal::Identities;
@@ -34,22 +35,39 @@ pub fn read(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> BoxStream
     })
 }
 
-/// The objects of a stream that are not what was stored, every one of them read.
+/// The objects of a stream that are not what was stored, every one of them read; with a reader of its format
+/// also what is wrong with the stream itself, named by the chunk that holds the place.
 ///
 /// # Errors
 /// When the store can't be asked: that says nothing about the stream.
-pub(crate) async fn examine(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> Result<Vec<Broken>> {
+pub(crate) async fn examine(
+    store: &Arc<dyn Store>,
+    stream: &Stream,
+    mut judge: Judge,
+    how: &Reading,
+) -> Result<Vec<Broken>> {
     let (mut fetching, mut hash) = (Fetching::new(store, stream, how), sha2::Sha256::new());
-    let mut broken = vec![];
+    let mut chunks = stream.chunks.iter().map(|chunk| &chunk.object);
+    let (mut broken, mut damage, mut last) = (vec![], None, "");
     while let Some(fetched) = fetching.next().await? {
+        last = chunks.next().map_or("", String::as_str);
         match fetched {
-            Ok(plain) => hash.update(&plain),
+            Ok(plain) => {
+                hash.update(&plain);
+                if broken.is_empty() && damage.is_none() {
+                    damage = judge.push(&plain).err().map(|why| Broken { object: last.to_owned(), why });
+                }
+            }
             Err(found) => broken.push(found),
         }
     }
+    // Whatever is missing or altered is told by its object; what follows from that is not.
     if broken.is_empty() && Sha256(hash.finalize().into()) != stream.sha256 {
         let object = stream.chunks.first().map(|chunk| chunk.object.clone()).unwrap_or_default();
         broken.push(Broken { object, why: "its chunks together are not the stream that was stored".to_owned() });
+    } else if broken.is_empty() {
+        let end = || judge.finish().err().map(|why| Broken { object: last.to_owned(), why });
+        broken.extend(damage.or_else(end));
     }
     Ok(broken)
 }

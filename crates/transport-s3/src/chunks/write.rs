@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reseed_core::stream::BoxStream;
 use reseed_core::{Error, Result};
 use sha2::Digest;
 use tokio::task::JoinSet;
 
+use super::cut::Cutter;
+use super::judge::Judge;
 use crate::format::{self, Chunk, ChunkName};
 use crate::seal::Recipients;
 use crate::store::{Key, Object, Sha256, Store};
@@ -109,9 +111,24 @@ pub struct Written {
 /// When the stream or the store fails. What was stored by then is left to the caller, who knows the
 /// names: they begin with [`format::chunks_of`] the upload.
 pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing) -> Result<Written> {
+    write_judged(to, number, stream, Judge::default(), how).await
+}
+
+/// The same for a stream that is judged on its way: it is cut between its records, and one that is
+/// damaged or not whole is an error.
+///
+/// # Errors
+/// As [`write()`], and when the stream is not what it must be.
+pub async fn write_judged(
+    to: &Keeping,
+    number: usize,
+    stream: BoxStream,
+    judge: Judge,
+    how: &Writing,
+) -> Result<Written> {
     let mut going = Going { tasks: JoinSet::new(), done: vec![], most: how.in_flight.max(1) };
     let (mut hash, mut size) = (sha2::Sha256::new(), 0);
-    let mut cutter = Cutter { stream: Some(stream), rest: BytesMut::new(), most: how.chunk.max(1) };
+    let mut cutter = Cutter::new(stream, judge, how.chunk.max(1));
     for index in 0.. {
         let Some(plain) = cutter.next().await? else { break };
         hash.update(&plain);
@@ -124,29 +141,6 @@ pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing
     Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
 }
 
-/// Cuts a stream into pieces of one size, the last of which may be shorter.
-struct Cutter {
-    /// Until its clean end was seen.
-    stream: Option<BoxStream>,
-    rest: BytesMut,
-    most: usize,
-}
-
-impl Cutter {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        while let Some(stream) = &mut self.stream
-            && self.rest.len() < self.most
-        {
-            match stream.next().await? {
-                Some(bytes) => self.rest.extend_from_slice(&bytes),
-                None => self.stream = None,
-            }
-        }
-        let piece = self.rest.split_to(self.most.min(self.rest.len())).freeze();
-        Ok((!piece.is_empty()).then_some(piece))
-    }
-}
-
 /// A chunk that is kept, and whether it had to be stored for that.
 type Kept = (Chunk, bool);
 
@@ -157,9 +151,8 @@ async fn keep(to: Keeping, place: (usize, usize), plain: Bytes, how: Writing) ->
     let (chunk, bytes) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
     let Some(bytes) = bytes else { return Ok((chunk, false)) };
     let key = Key::new(&*chunk.object)?;
-    if !to.store.put_new(&key, bytes, chunk.sha256).await? {
-        is_mine(to.store.as_ref(), &key, chunk.sha256).await?;
-    }
+    // Whatever has this name is this, or was altered: it need not be the first of its name.
+    to.store.put(&key, bytes, chunk.sha256).await?;
     Ok((chunk, true))
 }
 
@@ -196,17 +189,6 @@ fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>> {
     encoder.set_pledged_src_size(Some(plain.len() as u64))?;
     std::io::Write::write_all(&mut encoder, plain)?;
     Ok(encoder.finish()?)
-}
-
-/// An object of a chunk's name is there: stored by an earlier try whose answer was lost, or altered.
-async fn is_mine(store: &dyn Store, key: &Key, sha256: Sha256) -> Result<()> {
-    match store.get(key).await? {
-        Some(bytes) if Sha256::of(&bytes) == sha256 => Ok(()),
-        _ => {
-            let error = Error::failed(format!("{key} in {} is not what its name says", store.url()));
-            Err(error.hint("delete that object and run it again"))
-        }
-    }
 }
 
 /// Chunks that are on their way. To drop it is to give them up.

@@ -68,12 +68,24 @@ fn what_is_not_right_is_told_by_its_name() {
         &|value| value["streams"][0]["main"] = false.into(),
         &|value| value["streams"][0]["from_guid"] = "aa".into(),
         &|value| value["files"][0]["name"] = "../pg_hba.conf".into(),
+        &|value| value["files"][0]["name"] = "a\nb".into(),
+        &|value| value["streams"][0]["dataset"] = "tank/..".into(),
+        &|value| value["streams"][0]["dataset"] = "-r".into(),
+        &|value| value["streams"][0]["dataset"] = "tank/pg\0".into(),
+        &|value| value["streams"][0]["dataset"] = "x".repeat(5000).into(),
+        &|value| value["streams"][0]["snapshot"] = "../../etc".into(),
+        &|value| value["streams"][0]["snapshot"] = "".into(),
+        &|value| value["streams"][0]["guid"] = "a\u{1b}[2J".into(),
+        &|value| value["streams"][0]["mountpoint"] = "/pg/../etc".into(),
+        &|value| value["streams"][0]["mountpoint"] = "../pg".into(),
+        &|value| value["left_out"][0]["dataset"] = "a/../b".into(),
+        &|value| value["run"] = "../x".into(),
         &|value| value["files"][0]["size"] = 5.into(),
         &|value| value["streams"][0]["sha256"] = "00".into(),
         &|value| value["streams"][0]["chunks"][0]["object"] = "../etc/passwd".into(),
         &|value| value["streams"][0]["chunks"][0]["frame"] = "00".repeat(32).into(),
         &|value| value["streams"][0]["recipients"] = vec!["age1x"].into(),
-    ] as [&dyn Fn(&mut Value); 11]
+    ] as [&dyn Fn(&mut Value); 23]
     {
         let told = refused(change);
         assert!(told.contains(key().as_str()) && told.contains("was altered"), "{told}");

@@ -1,5 +1,6 @@
 //! One put, from its first record to its manifest.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reseed_core::item::{ArmedSnapshots, Facts, FilesBeside, StreamHeader, StreamItem};
@@ -11,8 +12,8 @@ use super::Put;
 use super::begun::Begun;
 use super::undo::{Abandon, Leave, Sweep};
 use crate::chain::{Link, publish};
-use crate::chunks::{Keeping, Written, write};
-use crate::format::{self, FileBeside, LeftOut, Manifest, Stream, VERSION};
+use crate::chunks::{Judge, Keeping, Written, write, write_judged};
+use crate::format::{self, ChunkName, FileBeside, LeftOut, Manifest, Stream, VERSION};
 use crate::store::Sha256;
 use crate::uploads::{self, Upload, now};
 
@@ -121,10 +122,25 @@ impl<'p> Going<'p> {
         self.cx.disarm(self.armed)?;
         let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
         self.cx.after_commit(Sweep { repository, dataset: manifest.main().to_owned(), run })?;
-        if let Err(error) = self.upload.forget().await {
-            self.cx.warn(format!("records of the upload stay in {}: {}", self.put.store.url(), error.chain()));
+        if let Err(error) = self.tidy(&link.manifest).await {
+            self.cx.warn(format!("something of the upload stays in {}: {}", self.put.store.url(), error.chain()));
         }
         Ok(link)
+    }
+
+    /// Removes what is of no use once the manifest is there: chunks of earlier runs that it does not name, as
+    /// the same chunk is encrypted to other bytes each time, and the records.
+    async fn tidy(&self, manifest: &Manifest) -> Result<()> {
+        if self.keeping.there.size().0 > 0 {
+            let named = manifest.stored().into_iter().flat_map(|stream| stream.chunks).map(|chunk| chunk.object);
+            let named: BTreeSet<_> = named.collect();
+            for object in self.put.store.list(&format::chunks_of(self.upload.id())).await? {
+                if ChunkName::read(&object.key).is_some() && !named.contains(object.key.as_str()) {
+                    self.put.store.delete(&object.key).await?;
+                }
+            }
+        }
+        self.upload.forget().await
     }
 
     /// Puts the files beside the streams, as streams of the numbers after theirs.
@@ -145,9 +161,10 @@ impl<'p> Going<'p> {
 
     async fn stream(&self, number: usize, stream: StreamItem) -> Result<Stream> {
         let planned = self.put.planned(&stream.header);
+        let judge = Judge::of(&self.draft.storage, &planned);
         let put = async {
             let stream = stream.open(Some(Arc::clone(&self.cx.meters().stream))).await?;
-            write(&self.keeping, number, stream, &self.put.how).await
+            write_judged(&self.keeping, number, stream, judge, &self.put.how).await
         };
         let put = put.await.map_err(|e| e.context(format!("putting {}", planned.dataset)));
         let Written { size, sha256, chunks, sent } = put?;

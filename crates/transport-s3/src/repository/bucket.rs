@@ -95,6 +95,7 @@ impl RepositoryConfig {
             at("endpoint", &self.endpoint),
             at("region", &self.region),
             at("path_style", &self.path_style),
+            at("conditional_writes", &self.conditional_writes),
             at("profile", &self.profile),
             at("ca_file", &self.ca_file),
             at("access_key_id", &self.access_key_id),

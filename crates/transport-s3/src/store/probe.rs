@@ -44,7 +44,10 @@ async fn steps(store: &dyn Store, key: &Key) -> Result<()> {
         is(store, key, &first).await?;
     }
     if store.put_new(key, second.clone(), Sha256::of(&second)).await? {
-        return Err(lacks(store, "does not refuse a second object of one name (`If-None-Match: *`)"));
+        let error = lacks(store, "does not refuse a second object of one name (`If-None-Match: *`)");
+        return Err(
+            error.hint("say so in the repository, `conditional_writes = false`: leases guard then, which is weaker")
+        );
     }
     is(store, key, &first).await?;
     store.put(key, third.clone(), Sha256::of(&third)).await?;

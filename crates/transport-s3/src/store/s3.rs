@@ -30,8 +30,9 @@ use signed::SignedBy;
 const ATTEMPTS: u32 = 6;
 /// The wait before the second attempt; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// How long one attempt may take, with nothing in its body.
-const ATTEMPT: Duration = Duration::from_secs(60);
+/// How many times as long as a body may stand still one attempt may take that has nothing in its body: whether
+/// a small body was read at the other end shows only in the answer.
+const PATIENCE: u32 = 3;
 /// The slowest line on which a body still arrives in time, in bytes a second.
 const SLOWEST: u64 = 64 * 1024;
 /// The largest object that is read into memory: an object of reseed is far smaller.
@@ -147,9 +148,9 @@ fn locks(found: &GetObjectLockConfigurationOutput) -> bool {
     enabled == Some(&ObjectLockEnabled::Enabled)
 }
 
-/// The time limits of a call that moves this many bytes.
-fn limits(size: usize) -> aws_sdk_s3::config::Builder {
-    let attempt = ATTEMPT + Duration::from_secs(size as u64 / SLOWEST);
+/// The time limits of a call that moves this many bytes, where a body may stand still for so long.
+fn limits(size: usize, stall: Duration) -> aws_sdk_s3::config::Builder {
+    let attempt = stall * PATIENCE + Duration::from_secs(size as u64 / SLOWEST);
     let limits = TimeoutConfig::builder().connect_timeout(connect::CONNECT).read_timeout(attempt);
     aws_sdk_s3::Config::builder().timeout_config(limits.operation_attempt_timeout(attempt).build())
 }
@@ -192,7 +193,7 @@ impl Store for S3Store {
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
         let Connected { client, place } = self.connected().await?;
-        let limits = limits(bytes.len());
+        let limits = limits(bytes.len(), self.settings.stall);
         let request = self.upload(client, key, bytes, sha256).customize();
         let sent = request.config_override(limits).interceptor(SignedBy(sha256)).send().await;
         sent.map(|_| ()).map_err(|error| told(place, format!("can't write {key}"), &error))
@@ -203,7 +204,11 @@ impl Store for S3Store {
         let mut attempt = 1;
         loop {
             let request = self.upload(client, key, bytes.clone(), sha256).if_none_match("*").customize();
-            let sent = request.config_override(limits(bytes.len())).interceptor(SignedBy(sha256)).send().await;
+            let sent = request
+                .config_override(limits(bytes.len(), self.settings.stall))
+                .interceptor(SignedBy(sha256))
+                .send()
+                .await;
             let error = match sent {
                 Ok(_) => return Ok(true),
                 Err(error) => error,

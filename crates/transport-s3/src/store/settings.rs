@@ -186,7 +186,7 @@ impl fmt::Debug for CustomerKey {
 /// The store of a bucket. It makes no request before the first call.
 ///
 /// # Errors
-/// When this reseed was built without S3.
+/// When this reseed was compiled without `s3`.
 #[cfg(feature = "s3")]
 pub fn s3_store(settings: S3Settings) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(super::S3Store::new(settings)))
@@ -195,12 +195,12 @@ pub fn s3_store(settings: S3Settings) -> Result<Arc<dyn Store>> {
 /// The store of a bucket. It makes no request before the first call.
 ///
 /// # Errors
-/// When this reseed was built without S3.
+/// When this reseed was compiled without `s3`.
 #[cfg(not(feature = "s3"))]
 pub fn s3_store(settings: S3Settings) -> Result<Arc<dyn Store>> {
     let error =
-        reseed_core::Error::refused(format!("this reseed was built without S3, and can't use {}", settings.url()));
-    Err(error.hint("cargo build --features s3"))
+        reseed_core::Error::refused(format!("this reseed was compiled without `s3`, and can't use {}", settings.url()));
+    Err(error.hint("cargo build --release --features s3, or keep the repository in a directory: file:///path"))
 }
 
 #[cfg(test)]

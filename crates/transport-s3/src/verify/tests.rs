@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::chain::{chains, publish};
+use crate::chain::{chains, publish, trusted_chains};
+use crate::chunks::{Keeping, write};
+use crate::seal::{Signer, Trust};
 use crate::store::FileStore;
-use crate::testing;
+use crate::testing::{self, once};
 
 fn store(directory: &Path) -> Arc<dyn Store> {
     Arc::new(FileStore::new(directory))
@@ -77,6 +79,15 @@ async fn whatever_happens_to_an_object_it_is_named_with_what_can_still_be_restor
         (|root| remove(root, "manifests/tank_2Fpg/run0/000000.json"), manifest(0), None, true),
         (|root| flip(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(1), Some(manifest(0)), true),
         (|root| edit(root, "manifests/tank_2Fpg/run0/000001.json"), manifest(2), Some(manifest(1)), true),
+        // Another manifest's chunk of the same place, and of another length.
+        (
+            |root| swap(root, "chunks/run0.1/000/00000000-", "chunks/run0.2/000/00000000-"),
+            chunk(1, 0),
+            Some(manifest(0)),
+            true,
+        ),
+        // A chain can't be made shorter in its midst, nor can what is newest be told from what was removed.
+        (|root| remove(root, "manifests/tank_2Fpg/run0/000002.json"), String::new(), Some(manifest(1)), false),
         (
             |root| swap(root, "manifests/tank_2Fpg/run0/000001.json", "manifests/tank_2Fpg/run0/000002.json"),
             manifest(1),
@@ -90,8 +101,12 @@ async fn whatever_happens_to_an_object_it_is_named_with_what_can_still_be_restor
         three(&store).await;
         harm(directory.path());
         let deep = judged(&store, Depth::Deep).await;
-        assert!(deep.broken[0].object.starts_with(&object), "{number}: {deep:?}");
         assert_eq!(deep.restorable, restorable, "{number}");
+        if object.is_empty() {
+            assert_eq!(deep.broken, vec![], "{number}: nothing that is there is wrong");
+            continue;
+        }
+        assert!(deep.broken[0].object.starts_with(&object), "{number}: {deep:?}");
         let shallow = judged(&store, Depth::Shallow).await;
         assert_eq!(
             shallow.broken.iter().any(|broken| broken.object.starts_with(&object)),
@@ -107,6 +122,46 @@ fn path(root: &Path, object: &str) -> PathBuf {
     let begins = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(name);
     let mut found = std::fs::read_dir(root.join(above)).unwrap().map(Result::unwrap).filter(begins);
     found.next().unwrap().path()
+}
+
+/// A full and two increments, each signed with the key of this number.
+async fn signed(store: &Arc<dyn Store>, keys: [u8; 3]) {
+    use ed25519_dalek::pkcs8::EncodePrivateKey;
+    let mut parent = None;
+    for (depth, key) in (0..).zip(keys) {
+        let pem = ed25519_dalek::SigningKey::from_bytes(&[key; 32]).to_pkcs8_pem(Default::default()).unwrap();
+        let signer = Signer::parse(&pem).unwrap();
+        let run = format!("run{depth}");
+        let written = write(&Keeping::new(store, &run), 0, once(vec![depth as u8; 250]), &testing::how()).await;
+        let written = written.unwrap();
+        let stream = testing::stream(depth, written.chunks, written.sha256);
+        let manifest = testing::manifest(&run, depth, parent, stream).signed(Some(&signer)).unwrap();
+        parent = Some(publish(store.as_ref(), "run0", &manifest).await.unwrap().as_parent());
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_of_another_key_ends_the_chain_before_it() {
+    use ed25519_dalek::pkcs8::EncodePrivateKey;
+    let pem = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).to_pkcs8_pem(Default::default()).unwrap();
+    let trust = Trust::default().and(Some(&Signer::parse(&pem).unwrap()));
+    for (keys, broken, restorable) in [
+        ([1, 1, 1], None, Some(2)),
+        ([1, 2, 1], Some(1), Some(0)),
+        ([1, 1, 2], Some(2), Some(1)),
+        ([2, 1, 1], Some(0), None),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        signed(&store, keys).await;
+        let chains = trusted_chains(store.as_ref(), &trust).await.unwrap();
+        for depth in [Depth::Shallow, Depth::Deep] {
+            let verdict = verify(&store, &chains[0], depth).await.unwrap();
+            let named: Vec<_> = verdict.broken.iter().map(|broken| broken.object.clone()).collect();
+            assert_eq!(named, broken.map(manifest).into_iter().collect::<Vec<_>>(), "{keys:?}");
+            assert_eq!(verdict.restorable, restorable.map(manifest), "{keys:?}");
+        }
+    }
 }
 
 fn remove(root: &Path, object: &str) {

@@ -3,9 +3,13 @@
 mod suite;
 
 #[cfg(feature = "s3")]
+mod faults;
+#[cfg(feature = "s3")]
 mod proxy;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod wishes;
 
 use std::sync::Arc;
 

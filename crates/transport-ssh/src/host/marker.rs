@@ -7,16 +7,28 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 const KEPT: usize = 16 * 1024;
 
 /// What a job says, behind its nonce and a colon, before its first command.
-pub(super) const BEGUN: &str = "begun";
+pub(crate) const BEGUN: &str = "begun";
+
+/// What every nonce begins with.
+const PREFIX: &str = "reseed-";
 
 /// A name that no program prints by chance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Nonce(String);
+pub(crate) struct Nonce(String);
 
 impl Nonce {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let random = || RandomState::new().build_hasher().finish();
-        Self(format!("reseed-{:016x}{:016x}", random(), random()))
+        Self(format!("{PREFIX}{:016x}{:016x}", random(), random()))
+    }
+}
+
+impl Nonce {
+    /// What [`Display`](fmt::Display) shows; `None` for anything else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix(PREFIX)?;
+        let is_hex = hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_hex.then(|| Self(text.to_owned()))
     }
 }
 
@@ -33,25 +45,25 @@ enum Marker {
 
 /// What came by standard error: statuses of the job's commands, and what they said.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(crate) struct Said {
     prefix: Vec<u8>,
     line: Vec<u8>,
     kept: Vec<u8>,
     /// Whether the job has begun.
-    pub(super) begun: bool,
+    pub(crate) begun: bool,
     /// One for each command, `None` until it came.
-    pub(super) statuses: Vec<Option<i32>>,
+    pub(crate) statuses: Vec<Option<i32>>,
 }
 
 impl Said {
     /// Nothing was said yet by a job of so many commands.
-    pub(super) fn new(nonce: &Nonce, commands: usize) -> Self {
+    pub(crate) fn new(nonce: &Nonce, commands: usize) -> Self {
         let prefix = format!("{nonce}:").into_bytes();
         Self { prefix, line: vec![], kept: vec![], begun: false, statuses: vec![None; commands] }
     }
 
     /// Takes what was read.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
@@ -66,12 +78,12 @@ impl Said {
     }
 
     /// Whether the status of every command came.
-    pub(super) fn complete(&self) -> bool {
+    pub(crate) fn complete(&self) -> bool {
         self.statuses.iter().all(Option::is_some)
     }
 
     /// The end of what the commands said.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let all = [&self.kept[..], &self.line[..]].concat();
         String::from_utf8_lossy(&all[all.len().saturating_sub(KEPT)..]).into_owned()
     }

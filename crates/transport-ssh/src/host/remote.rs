@@ -11,12 +11,18 @@ pub(super) const LONGEST: usize = 120 * 1024;
 const ENVIRONMENT: &str = "PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin\"; LC_ALL=C; \
                            export PATH LC_ALL; ";
 
+/// Runs a text that is not one every shell takes; its octal form follows.
+const DECODE: &str = r#"exec sh -c 'eval "$(printf %b "$1")"' sh "#;
+
 /// A signal that is trapped is the default again in what the shell starts.
 const TRAP: &str = "trap : TERM; ";
 
 /// Ends or awaits the shells that have the nonce, which comes by standard input, in their arguments.
 /// Each leads, or is in, the process group that the server has made for the job alone.
+/// A nonce that is none would find processes of others.
 const GONE: &str = r#"read -r nonce; end=$1; i=0
+case ${nonce#reseed-} in "$nonce"|*[!0-9a-f]*) exit 2;; esac
+[ ${#nonce} -eq 39 ] || exit 2
 found() {
   ps -A -ww -o pid= -o pgid= -o args= | while read -r pid group args; do
     case $args in *"$nonce"*) echo "$pid $group";; esac
@@ -32,7 +38,7 @@ done"#;
 
 /// A command that ends, or just awaits, the job with the nonce that its input is, and exits 1 when it
 /// is still there after about `tenths` of a second.
-pub(super) fn gone(on_drop: OnDrop, tenths: u32) -> Command {
+pub(crate) fn gone(on_drop: OnDrop, tenths: u32) -> Command {
     let end = if on_drop == OnDrop::End { "1" } else { "0" };
     Command::script(GONE).titled("wait-for-end").arg(end).arg(tenths.to_string())
 }
@@ -43,7 +49,7 @@ pub(super) fn gone(on_drop: OnDrop, tenths: u32) -> Command {
 /// Its shells outlive SIGTERM until their commands have ended, so as long as one is there, something
 /// of the job is, whoever it runs as.
 /// The script holds nothing but numbers of arguments; the arguments are data.
-pub(super) fn command(nonce: &Nonce, argvs: &[Vec<String>]) -> String {
+pub(crate) fn command(nonce: &Nonce, argvs: &[Vec<String>]) -> String {
     let script = script(&argvs.iter().map(Vec::len).collect::<Vec<_>>());
     let mut text = format!("exec sh -c {} sh {nonce}", quote(&script));
     for arg in argvs.iter().flatten() {
@@ -53,7 +59,105 @@ pub(super) fn command(nonce: &Nonce, argvs: &[Vec<String>]) -> String {
     if argvs.iter().flatten().all(|arg| is_quotable_everywhere(arg)) {
         return text;
     }
-    format!("exec sh -c 'eval \"$(printf %b \"$1\")\"' sh '{}'", octal(&text))
+    format!("{DECODE}'{}'", octal(&text))
+}
+
+/// A text that [`command`] made, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The name under which statuses are told.
+    pub(crate) nonce: Nonce,
+    /// The commands, connected by pipes.
+    pub(crate) argvs: Vec<Vec<String>>,
+}
+
+impl Call {
+    /// Takes a text apart; `None` unless [`command`] makes exactly this text of what was found in it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let call = Self::inside(text).or_else(|| Self::inside(&decoded(text)?))?;
+        (command(&call.nonce, &call.argvs) == text).then_some(call)
+    }
+
+    fn inside(text: &str) -> Option<Self> {
+        let words = unquoted(text)?;
+        let [exec, sh, c, script, name, nonce, args @ ..] = words.as_slice() else { return None };
+        if [exec, sh, c, name] != ["exec", "sh", "-c", "sh"] {
+            return None;
+        }
+        let (nonce, mut args, mut argvs) = (Nonce::parse(nonce)?, args, vec![]);
+        for length in lengths(script)? {
+            let (argv, rest) = args.split_at_checked(length)?;
+            argvs.push(argv.to_vec());
+            args = rest;
+        }
+        args.is_empty().then_some(Self { nonce, argvs })
+    }
+
+    /// The program and its arguments that the text runs, for those who run it without a login shell.
+    pub(crate) fn argv(&self) -> Vec<String> {
+        let script = script(&self.argvs.iter().map(Vec::len).collect::<Vec<_>>());
+        let head = ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned(), self.nonce.to_string()];
+        head.into_iter().chain(self.argvs.iter().flatten().cloned()).collect()
+    }
+}
+
+/// How many words each command of a [`script`] has.
+fn lengths(script: &str) -> Option<Vec<usize>> {
+    let (_, steps) = script.split_once("; { ")?;
+    let lengths: Vec<_> = steps.split(" | { ").map(|step| step.matches("\"${").count()).collect();
+    lengths.iter().all(|length| *length > 0).then_some(lengths)
+}
+
+/// The words of a line in which [`quote`] made each.
+fn unquoted(text: &str) -> Option<Vec<String>> {
+    let mut words = vec![String::new()];
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let word = words.last_mut()?;
+        rest = match first {
+            ' ' => {
+                words.push(String::new());
+                &rest[1..]
+            }
+            '\'' => {
+                let (inside, behind) = rest[1..].split_once('\'')?;
+                word.push_str(inside);
+                behind
+            }
+            '\\' => {
+                word.push('\'');
+                rest.strip_prefix(r"\'")?
+            }
+            plain => {
+                word.push(plain);
+                &rest[plain.len_utf8()..]
+            }
+        };
+    }
+    Some(words)
+}
+
+/// The text in what [`command`] makes of one that not every shell takes.
+fn decoded(text: &str) -> Option<String> {
+    let mut rest = text.strip_prefix(DECODE)?.strip_prefix('\'')?.strip_suffix('\'')?;
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let Some(first) = rest.bytes().next() {
+        let (byte, length) = match rest.strip_prefix("\\0") {
+            Some(octal) => (u8::from_str_radix(octal.get(..3)?, 8).ok()?, 5),
+            None => (first, 1),
+        };
+        bytes.push(byte);
+        rest = rest.get(length..)?;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether this is what looks after a job that was dropped: it touches none but processes of a nonce.
+pub(crate) fn is_gone(argv: &[&str]) -> bool {
+    match reseed_core::guard::script(argv, GONE) {
+        Some([end, tenths]) => matches!(*end, "0" | "1") && tenths.parse::<u16>().is_ok(),
+        _ => false,
+    }
 }
 
 /// Argument 1 is the nonce; the words of the commands follow.
@@ -113,6 +217,21 @@ mod tests {
                 r#"{ trap : TERM; "${4}"; echo "$1:1:$?" >&2; }"#
             )
         );
+    }
+
+    /// With anything else, every process of the user would be one of the job.
+    #[tokio::test]
+    async fn only_a_nonce_finds_processes() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let host: &dyn Host = &host;
+        let find = async |nonce: &str| {
+            let output = host.output_with(gone(OnDrop::Finish, 1), format!("{nonce}\n").as_bytes()).await;
+            output.unwrap().exit.code()
+        };
+        assert_eq!(find(&Nonce::new().to_string()).await, Some(0), "nobody has it");
+        for odd in ["", "reseed-", "*", "sh", &"0".repeat(32), &format!("reseed-{}", "g".repeat(32)), "reseed-0"] {
+            assert_eq!(find(odd).await, Some(2), "{odd}");
+        }
     }
 
     #[tokio::test]

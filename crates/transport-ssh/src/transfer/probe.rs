@@ -34,7 +34,7 @@ pub(super) enum Means {
 }
 
 /// What a machine has.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     /// What its reseed says of its wire protocol.
     reseed: Option<String>,
@@ -45,7 +45,7 @@ pub(super) struct Facts {
 }
 
 /// `$1` is reseed; the rest are programs.
-const PROBE: &str = r#"w=$("$1" wire version </dev/null 2>/dev/null) && echo "wire $w"
+pub(super) const PROBE: &str = r#"w=$("$1" wire version </dev/null 2>/dev/null) && echo "wire $w"
 shift
 for p; do command -v "$p" >/dev/null 2>&1 && echo "program $p"; done
 [ "$(printf abc | dd bs=3 count=1 iflag=fullblock 2>/dev/null)" = abc ] && echo dd

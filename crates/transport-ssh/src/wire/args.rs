@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reseed_core::codec::Codec;
-use reseed_core::host::{Command, Job};
+use reseed_core::host::{Command, Job, split_job};
 use reseed_core::{Error, Result, registry};
 
 /// One call.
@@ -42,15 +42,8 @@ fn codec(spec: &str) -> Result<Arc<dyn Codec>> {
 
 /// The words of each command, cut as the counts say.
 fn job(words: &[String]) -> Result<Job> {
-    let Some((counts, mut words)) = words.split_first() else { return Err(usage()) };
-    let mut steps = Vec::new();
-    for count in counts.split(',') {
-        let count = count.parse().ok().filter(|count| (1..=words.len()).contains(count)).ok_or_else(usage)?;
-        let (step, rest) = words.split_at(count);
-        steps.push(Command::new(&step[0]).args(&step[1..]));
-        words = rest;
-    }
-    if words.is_empty() { Ok(Job::pipe(steps)) } else { Err(usage()) }
+    let steps = split_job(words).ok_or_else(usage)?;
+    Ok(Job::pipe(steps.iter().map(|step| Command::new(&step[0]).args(&step[1..])).collect()))
 }
 
 fn usage() -> Error {

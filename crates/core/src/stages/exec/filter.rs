@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::NAME;
 use super::program::{Program, is_there};
+use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Body, Reach, StreamItem};
 use crate::registry::codec_program;
-use crate::stage::{CheckCx, Filter, StageCx};
+use crate::stage::{CheckCx, Filter, StageCx, no_rule};
 use crate::stages::here;
 use crate::{Encoding, Error, Kind, Mismatch, Result, StreamKind};
 
@@ -81,6 +82,13 @@ impl Filter for ExecFilter {
             }
         }
         Ok(())
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        match cx.stream_host().filter(|host| !host.is_local()) {
+            Some(host) => Err(no_rule(NAME, host.as_ref())),
+            None => Ok(vec![]),
+        }
     }
 
     async fn apply(&self, stream: StreamItem, cx: &StageCx) -> Result<StreamItem> {

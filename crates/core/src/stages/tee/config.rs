@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{NAME, Slack, Tee};
+use super::{NAME, Slack, Tee, code};
 use crate::config::{BuildCx, Located, Period, Problem, Size, Table};
 use crate::registry::{StagePlugin, schema_of};
 use crate::stage::{Branch, Stage};
@@ -58,7 +58,7 @@ enum Slow {
     Drop,
 }
 
-const BUFFER: Size = match Size::bytes(16 << 20) {
+const BUFFER: Size = match Size::bytes(code::BUFFER as u64) {
     Some(size) => size,
     None => unreachable!(),
 };
@@ -117,7 +117,7 @@ fn build(mut table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
         }
     }
     let TeeConfig { policy, slow, buffer, patience } = table.read(cx)?;
-    let bytes = u32::try_from(buffer.get()).ok().filter(|bytes| *bytes >= 1 << 20);
+    let bytes = u32::try_from(buffer.get()).ok().filter(|bytes| u64::from(*bytes) >= code::LEAST);
     let Some(bytes) = bytes else {
         cx.problem(Problem::at(buffer.span(), "a branch may lag by 1 MiB to 4 GiB"));
         return None;
@@ -138,8 +138,7 @@ fn branch(mut table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Named> {
     let count = stages.len();
     let built: Vec<_> = stages.into_iter().filter_map(|stage| cx.stage(stage)).collect();
     let name = read?.name;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 20 || !name.chars().all(plain) {
+    if !is_name(&name) {
         cx.problem(Problem::at(name.span(), "a branch is called by up to 20 small letters, digits and `-`"));
         return None;
     }
@@ -148,6 +147,12 @@ fn branch(mut table: Table<'_>, cx: &mut BuildCx<'_>) -> Option<Named> {
         return None;
     }
     (count > 0 && built.len() == count).then_some((name, built))
+}
+
+/// Whether a branch may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.len() <= 20 && name.chars().all(plain)
 }
 
 #[derive(Debug, Deserialize)]

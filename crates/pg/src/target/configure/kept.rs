@@ -39,6 +39,26 @@ pub(crate) async fn read(standby: &Standby, names: &[String]) -> Result<Vec<Kept
     Ok(kept)
 }
 
+/// That the files are as they were read.
+///
+/// # Errors
+/// When one is not.
+pub(crate) async fn unchanged(standby: &Standby, kept: &[KeptFile]) -> Result<()> {
+    for file in kept {
+        let path = format!("{}/{}", standby.data_directory, file.name);
+        let files = standby.cluster.host.files();
+        let now = (files.attributes(&path).await?, files.read(&path).await?);
+        let changed = match now {
+            (Some(attributes), Some(content)) if attributes == file.attributes && content == file.content => continue,
+            (Some(_), Some(_)) => "was changed",
+            _ => "has vanished",
+        };
+        let text = format!("{path} on {}, which the copy keeps, {changed} meanwhile", standby.cluster.host.name());
+        return Err(Error::failed(text).hint("nothing was stopped; run it again"));
+    }
+    Ok(())
+}
+
 /// Makes the directory of the file `$2` in the data directory `$1`; it must not lead out of it.
 const DIRECTORY: &str = r#"set -eu
 cd -- "$1"; top=$(pwd -P); d=$(dirname -- "$2")

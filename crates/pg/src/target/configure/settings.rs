@@ -74,12 +74,13 @@ pub(super) async fn write(copy: &Copy, major: u32, settings: &Settings) -> Resul
     let files = copy.host.files();
     let (recovery, server): (Settings, Settings) =
         settings.iter().cloned().partition(|(name, _)| major < 12 && conf::of_recovery(name));
-    write_auto_conf(copy, &server).await?;
-    if major < 12 {
-        let text = conf::recovery_conf(&recovery);
-        return files.write(&format!("{}/recovery.conf", copy.data), text.as_bytes(), 0o600).await;
-    }
-    files.write(&format!("{}/standby.signal", copy.data), b"", 0o600).await
+    let (name, text) = match major {
+        ..12 => ("recovery.conf", conf::recovery_conf(&recovery)),
+        _ => ("standby.signal", String::new()),
+    };
+    let path = format!("{}/{name}", copy.data);
+    // Each waits for its disk.
+    tokio::try_join!(write_auto_conf(copy, &server), files.write(&path, text.as_bytes(), 0o600)).map(drop)
 }
 
 async fn write_auto_conf(copy: &Copy, settings: &Settings) -> Result<()> {
@@ -111,10 +112,16 @@ pub(super) async fn prove(
     if (12..16).contains(&major) {
         names.push("promote_trigger_file".into());
     }
-    let read = values::read(server, &copy.data, config_file, &names).await.map_err(unreadable)?;
+    names.push("data_directory".into());
+    let written = |name: &str| settings.iter().any(|(written, _)| written == name);
+    let asked = |name: &str| written(name) || low_by_itself(name, source);
+    let read = values::read_set(server, &copy.data, config_file, &names, asked).await.map_err(unreadable)?;
     high_enough(&read, source)?;
     has_hba(copy, &read).await?;
-    stays(copy, server, config_file).await?;
+    // Set is what the server was told to take, unless the file says another.
+    if read.iter().any(|(name, _)| name == "data_directory") {
+        stays(copy, server, config_file).await?;
+    }
     as_set(&read, settings)?;
     let overrides = overrides(&read);
     if overrides.is_empty() {
@@ -130,11 +137,26 @@ fn unreadable(error: Error) -> Error {
         .hint("name the old standby's files in `keep_files`, for example [\"postgresql.conf\", \"pg_hba.conf\"]")
 }
 
+/// Values that PostgreSQL 10 to 18 take for what nobody sets.
+const BUILT_IN: &[(&str, i64)] = &[
+    ("max_connections", 100),
+    ("max_locks_per_transaction", 64),
+    ("max_prepared_transactions", 0),
+    ("max_wal_senders", 10),
+    ("max_worker_processes", 8),
+];
+
+/// Whether a setting that nobody sets would be lower than the primary's.
+pub(super) fn low_by_itself(name: &str, source: &Source) -> bool {
+    let built_in = BUILT_IN.iter().find(|(known, _)| *known == name).map_or(i64::MIN, |(_, value)| *value);
+    source.minimum_settings.iter().any(|(known, least)| known == name && *least > built_in)
+}
+
 /// That no setting is lower than the primary's.
 ///
 /// # Errors
 /// With the setting and what to write.
-pub(super) fn high_enough(read: &Settings, source: &Source) -> Result<()> {
+pub(crate) fn high_enough(read: &Settings, source: &Source) -> Result<()> {
     for (name, least) in &source.minimum_settings {
         let value = read.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
         let number = value.and_then(|value| value.trim().parse::<i64>().ok());
@@ -149,9 +171,8 @@ pub(super) fn high_enough(read: &Settings, source: &Source) -> Result<()> {
 
 /// That the server will find who may come in.
 async fn has_hba(copy: &Copy, read: &Settings) -> Result<()> {
-    let Some((_, path)) = read.iter().find(|(name, value)| name == "hba_file" && !value.is_empty()) else {
-        return Ok(());
-    };
+    let set = read.iter().find(|(name, _)| name == "hba_file").map(|(_, value)| value.clone());
+    let path = &set.filter(|path| !path.is_empty()).unwrap_or_else(|| format!("{}/pg_hba.conf", copy.data));
     match copy.host.files().exists(path).await? {
         true => Ok(()),
         false => Err(Error::failed(format!("the standby would have no pg_hba.conf: {path} is not there"))

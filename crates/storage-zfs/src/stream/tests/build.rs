@@ -18,6 +18,9 @@ pub struct Make {
     pub length: Option<u64>,
 }
 
+/// Embedded blocks, compressed ones, by lz4.
+const FEATURES: u64 = 1 << 16 | 1 << 17 | 1 << 22;
+
 /// Object and offset of the blocks.
 pub fn blocks() -> [(u64, u64); 2] {
     [(7, 0), (7, 131_072)]
@@ -42,6 +45,17 @@ impl Make {
         out.bytes
     }
 
+    /// What a sender writes that goes on in front of the second block: a BEGIN of its own, and then the
+    /// same records as in the whole stream, their checksums counted from there.
+    pub fn rest(&self) -> Vec<u8> {
+        let mut out = Out { bytes: vec![], sums: self.sums(), make: self.clone() };
+        let place = [("resume_object", blocks()[1].0), ("resume_offset", blocks()[1].1)];
+        let list = List(place.map(|(name, number)| (name.to_owned(), Value::Number(number))).to_vec());
+        out.begin((FEATURES | 1 << 20) << 2 | 1, 2, 1, "tank/pg@2", &list.packed());
+        out.second_half(2);
+        out.bytes
+    }
+
     fn sums(&self) -> Fletcher {
         Fletcher::new(if self.big { Order::Big } else { Order::Little })
     }
@@ -63,7 +77,14 @@ struct Out {
 
 impl Out {
     /// One record: its type, numbers of 64 and of 32 bits and single bytes at their places, its payload.
-    fn record(&mut self, kind: u32, long: &[(usize, u64)], short: &[(usize, u32)], one: &[(usize, u8)], payload: &[u8]) {
+    fn record(
+        &mut self,
+        kind: u32,
+        long: &[(usize, u64)],
+        short: &[(usize, u32)],
+        one: &[(usize, u8)],
+        payload: &[u8],
+    ) {
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&self.make.u32(kind));
         long.iter().for_each(|(at, number)| head[*at..at + 8].copy_from_slice(&self.make.u64(*number)));
@@ -119,12 +140,18 @@ impl Out {
 
     /// A stream with a record of every type.
     fn plain(&mut self, to: u64, from: u64, name: &str) {
-        let features = (1_u64 << 22 | 1 << 17 | 1 << 16) << 2;
-        self.begin(features | 1, to, from, name, &[]);
+        self.begin(FEATURES << 2 | 1, to, from, name, &[]);
         self.record(9, &[(8, 0), (16, 32), (24, to)], &[], &[], &[]);
         self.record(2, &[(8, 1), (16, 5), (24, to)], &[], &[], &[]);
         self.record(1, &[(8, 7), (40, to)], &[(16, 19), (20, 44), (28, 13)], &[], &[3; 16]);
-        self.write(to, 0);
+        let (object, offset) = blocks()[0];
+        let length = self.make.length.unwrap_or(1024);
+        self.record(3, &[(8, object), (24, offset), (32, length), (40, to)], &[], &[], &[4; 1024]);
+        self.second_half(to);
+    }
+
+    /// From the second block on.
+    fn second_half(&mut self, to: u64) {
         // Compressed: 512 bytes that stand for 128 KiB.
         let long = [(8, 7), (24, blocks()[1].1), (32, 131_072), (40, to), (96, 512)];
         self.record(3, &long, &[], &[(50, 15)], &[5; 512]);
@@ -134,11 +161,5 @@ impl Out {
         self.record(8, &[(8, 9), (24, 512), (32, to)], &[(48, 512), (52, 21)], &[], &[7; 24]);
         self.record(10, &[(8, 9), (16, 512), (24, 512), (32, to)], &[], &[], &[]);
         self.end(to, !self.make.old);
-    }
-
-    fn write(&mut self, to: u64, block: usize) {
-        let (object, offset) = blocks()[block];
-        let length = self.make.length.unwrap_or(1024);
-        self.record(3, &[(8, object), (24, offset), (32, length), (40, to)], &[], &[], &[4; 1024]);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::region::ProfileFileRegionProvider;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_s3::Client;
@@ -17,11 +20,13 @@ use aws_smithy_http_client::{Builder, Connector};
 use reseed_core::{Error, Result};
 
 use super::fault::{Fault, Place, chain};
-use super::{ATTEMPT, Connected, LARGEST, SLOWEST};
+use super::{Connected, LARGEST, PATIENCE, SLOWEST};
 use crate::store::{Proxy, S3Settings};
 
 /// How long a connection may take to come about.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
+/// Where instances and containers are told their credentials: those are for nobody on the way.
+const OF_THE_INSTANCE: &str = "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
 /// Where a bucket is that nothing else is known of; another region is told by its answer.
 const REGION: &str = "us-east-1";
 
@@ -45,8 +50,9 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connected> {
 
 fn loader(settings: &S3Settings, http: SharedHttpClient) -> ConfigLoader {
     let retries = RetryConfig::standard().with_max_attempts(7).with_initial_backoff(Duration::from_millis(250));
-    let whole = ATTEMPT + Duration::from_secs(LARGEST / SLOWEST);
-    let limits = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ATTEMPT);
+    let answer = settings.stall * PATIENCE;
+    let whole = answer + Duration::from_secs(LARGEST / SLOWEST);
+    let limits = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(answer);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(retries)
@@ -55,9 +61,12 @@ fn loader(settings: &S3Settings, http: SharedHttpClient) -> ConfigLoader {
     if let Some(endpoint) = &settings.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    if let Some(region) = &settings.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
+    loader = match (&settings.region, &settings.endpoint) {
+        (Some(region), _) => loader.region(Region::new(region.clone())),
+        // What is not Amazon's has no use for the region of an instance, which is asked for over the network.
+        (None, Some(_)) => loader.region(named_region(settings)),
+        (None, None) => loader,
+    };
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
@@ -66,6 +75,16 @@ fn loader(settings: &S3Settings, http: SharedHttpClient) -> ConfigLoader {
         loader = loader.credentials_provider(Credentials::new(id, secret, token.clone(), None, "reseed"));
     }
     loader
+}
+
+/// The region that the environment or a profile names, else the usual one.
+fn named_region(settings: &S3Settings) -> RegionProviderChain {
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &settings.profile {
+        profile = profile.profile_name(name);
+    }
+    let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
+    chain.or_else(Region::from_static(REGION))
 }
 
 fn place(settings: &S3Settings, shared: &SdkConfig) -> Place {
@@ -80,13 +99,21 @@ fn place(settings: &S3Settings, shared: &SdkConfig) -> Place {
 
 /// That there are credentials is found out here, where it can be said what is missing.
 async fn find_credentials(shared: &SdkConfig, place: &Place) -> Result<()> {
-    let doing = "can't use it";
+    let doing = "can't begin";
     let Some(provider) = shared.credentials_provider() else {
         return Err(Fault::NoCredentials("nothing gives any".to_owned()).told(place, doing));
     };
     match provider.provide_credentials().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Fault::NoCredentials(chain(&error)).told(place, doing)),
+        Err(error) => Err(Fault::NoCredentials(in_a_line(&chain(&error))).told(place, doing)),
+    }
+}
+
+/// What the SDK tells of credentials, in one line: where it looked everywhere it has a line for each place.
+fn in_a_line(said: &str) -> String {
+    match said.contains("no credentials found in chain") {
+        true => "none in the environment, in a profile, from a token or from a role of this machine".to_owned(),
+        false => said.lines().collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -98,7 +125,7 @@ fn proxy(settings: &S3Settings) -> Result<ProxyConfig> {
         Proxy::Url { url, login } => (url, login),
     };
     let wrong = |error| Error::failed(format!("`{url}` is no address of a proxy")).because(error);
-    let proxy = ProxyConfig::all(url.as_str()).map_err(wrong)?;
+    let proxy = ProxyConfig::all(url.as_str()).map_err(wrong)?.no_proxy(OF_THE_INSTANCE);
     Ok(match login {
         Some((user, password)) => proxy.with_basic_auth(user, password),
         None => proxy,

