@@ -57,10 +57,9 @@ fn requests(client: TcpStream, mut server: TcpStream, counts: &Counts) -> Option
             }
         }
         let first = String::from_utf8_lossy(&head).lines().next()?.to_owned();
-        if let Some(name) = first.strip_prefix("PUT ").and_then(|rest| rest.split(['?', ' ']).next()) {
-            if let Some(at) = name.find("/chunks/") {
-                *counts.lock().unwrap().entry(name[at + 1..].to_owned()).or_default() += 1;
-            }
+        let put = first.strip_prefix("PUT ").and_then(|rest| rest.split(['?', ' ']).next());
+        if let Some(object) = put.and_then(|name| name.find("/chunks/").map(|at| &name[at + 1..])) {
+            *counts.lock().unwrap().entry(object.to_owned()).or_default() += 1;
         }
         server.write_all(&head).ok()?;
         std::io::copy(&mut client.by_ref().take(length), &mut server).ok()?;

@@ -173,7 +173,7 @@ fn a_stream_that_its_storage_could_not_read_is_named() {
     let repository = Repository::of("zfs", &[], None);
     assert_eq!(told(&repository.staged("verify", &[])).0, 0, "every object is there");
     let (code, text, _) = told(&repository.staged("verify", &["--deep"]));
-    assert!(code == 1 && text.contains("chunks/run0/000/00000000-") && text.contains("is not sound"), "{text}");
+    assert!(code == 1 && text.contains("chunks/run0/000/00000000-") && text.contains("is no stream of ZFS"), "{text}");
 }
 
 #[test]
