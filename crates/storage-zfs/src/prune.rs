@@ -40,7 +40,7 @@ pub(crate) struct Prune {
     /// How many of them stay.
     pub(crate) keep: usize,
     /// What the next increment starts from, on the side that sends. The other needs the snapshot.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) anchor: Option<Anchor>,
 }
 

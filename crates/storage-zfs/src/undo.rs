@@ -32,6 +32,10 @@ impl Kept {
         Self { part_of: may.then(|| guid.to_owned()), told: OnceLock::new() }
     }
 
+    fn is_nothing(&self) -> bool {
+        self.part_of.is_none()
+    }
+
     /// Whether a part of the snapshot that was received is in a dataset, and stays. Part of another one
     /// is given up.
     async fn in_it(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
@@ -78,10 +82,10 @@ pub(crate) struct DestroySnapshot {
     /// Whether those of datasets below were made too.
     pub(crate) tree: bool,
     /// Where each dataset is received, if what arrives before a cut is kept there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) receiver: Option<Receiver>,
     /// What was kept.
-    #[serde(default)]
+    #[serde(skip)]
     pub(crate) kept: Kept,
 }
 
@@ -185,7 +189,7 @@ pub(crate) struct DestroyDataset {
     /// A dataset that stepped aside and gave its snapshots away: it gets them back first.
     pub(crate) promote: Option<String>,
     /// Whether what arrived before a cut stays in it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Kept::is_nothing")]
     pub(crate) kept: Kept,
 }
 
@@ -295,7 +299,7 @@ pub(crate) struct RollBack {
     /// Identity of the snapshot that was received.
     pub(crate) received: String,
     /// Whether what arrived before a cut stays in it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Kept::is_nothing")]
     pub(crate) kept: Kept,
 }
 
@@ -362,3 +366,6 @@ fn foreign(newer: &[Snapshot]) -> Error {
     let names: Vec<_> = newer.iter().map(|snapshot| snapshot.name.as_str()).collect();
     Error::failed(format!("snapshots that this run did not make are in the way: {}", names.join(", ")))
 }
+
+#[cfg(test)]
+mod tests;
