@@ -42,7 +42,7 @@ impl Recorded {
     /// What was told, apart from questions.
     fn acts(&self) -> Vec<String> {
         let asks = |line: &String| {
-            !line.starts_with("zfs ") || ["get", "list", "send"].contains(&&line[4..].split(' ').next().unwrap())
+            !line.starts_with("zfs ") || ["get", "list", "send"].contains(&line[4..].split(' ').next().unwrap())
         };
         self.asked.lock().unwrap().iter().filter(|line| !asks(line)).cloned().collect()
     }
