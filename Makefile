@@ -6,10 +6,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 # Pools, sshd and servers of other users are root's business. Only what is run needs it, not the build.
-sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,XDG_CACHE_HOME)
+sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,RESEED_LAB_MODULES,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
+.PHONY: help demo build test test-openzfs test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,11 @@ test: pg-versions seaweedfs ## every test, on real parts
 	  echo "cargo-nextest is not installed; cargo test does it, slower"; \
 	  set -x; $(as_root) cargo test --workspace --lib --bins --tests -- --test-threads 1; \
 	fi
+
+test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (Debian 12, root; parts in a cache)
+	@scripts/install build
+	$(sudo) tests/lab/openzfs/lab setup
+	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)
 
 test-faults: ## kill -9 between every two writes of the journal and at 100 random moments; takes hours
 	@scripts/install build lab

@@ -1,12 +1,16 @@
 //! What the tests on real parts share: running pipelines in this process, breaking them on purpose,
 //! and judging what they leave.
 
+#[cfg(feature = "openzfs")]
+mod bare;
 pub mod canned;
 pub mod fault;
 pub mod judge;
 pub mod run;
 pub mod scene;
 pub mod state;
+#[cfg(feature = "openzfs")]
+pub mod vms;
 pub mod watch;
 
 // Linked for their plugins alone: without these lines nothing of them would register.

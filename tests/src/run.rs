@@ -32,6 +32,7 @@ pub struct Trial {
     approach: Option<Approach>,
     cancel: CancellationToken,
     listener: Option<Listener>,
+    patience: Duration,
 }
 
 struct Keeper {
@@ -82,7 +83,8 @@ impl Trial {
         let pipeline = load(text).pipeline;
         let (stages, name) = (pipeline.stages().to_vec(), pipeline.name().to_owned());
         let (stall, approach) = (pipeline.stall_limit(), pipeline.approach_of());
-        Self { stages, name, stall, approach, cancel: CancellationToken::new(), listener: None }
+        let cancel = CancellationToken::new();
+        Self { stages, name, stall, approach, cancel, listener: None, patience: PATIENCE }
     }
 
     /// Names of the stages.
@@ -105,6 +107,12 @@ impl Trial {
         self.cancel.clone()
     }
 
+    /// Lets it take longer before it counts as hanging.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Tells every event to someone else too.
     pub fn listen(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
@@ -123,7 +131,7 @@ impl Trial {
             mine.cancelled().await;
             its.cancel();
         });
-        let report = tokio::time::timeout(PATIENCE, engine.run()).await;
+        let report = tokio::time::timeout(self.patience, engine.run()).await;
         relay.abort();
         let events = std::mem::take(&mut *keeper.events.lock().unwrap());
         let Ok(report) = report else { panic!("the run does not end\n{events:#?}\n{}", processes()) };

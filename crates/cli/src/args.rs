@@ -55,6 +55,11 @@ pub enum Command {
     Staged(crate::staged::StagedArgs),
     /// Look into a send stream: what it sends, whether it is sound and whether it is whole.
     Stream(crate::stream::StreamArgs),
+    /// Forget a target that is gone for good: let go of what is kept for its next increment.
+    ///
+    /// On the machines that the pipeline's stages send from, snapshots, holds and bookmarks that were kept for it
+    /// go. The target itself is not asked. A target that is still there gets the whole again the next time.
+    Forget(ForgetArgs),
     /// List the stages that a pipeline can be made of, or explain one of them.
     Stages(StagesArgs),
     /// Print the JSON Schema of pipeline files, for editors.
@@ -150,6 +155,17 @@ pub struct PlanArgs {
     /// Print one JSON document on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `forget`.
+#[derive(Debug, clap::Args)]
+pub struct ForgetArgs {
+    /// The target's name, as the property `reseed:target` of its snapshots has it; an unknown name lists
+    /// those that there are.
+    pub target: String,
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
 }
 
 /// Arguments of `stages`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod forget;
 pub(crate) mod guard;
 pub(crate) mod man;
 pub(crate) mod plan;

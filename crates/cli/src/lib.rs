@@ -59,6 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Demo(args) => demo::run(&args),
         Command::Staged(args) => staged::run(&args),
         Command::Stream(args) => stream::run(&args),
+        Command::Forget(args) => commands::forget::run(&args),
         Command::Stages(args) => commands::stages::run(&args),
         Command::Schema => commands::schema::run(),
         Command::Completions(args) => commands::completions::run(&args),

@@ -150,6 +150,25 @@ pub trait Stage: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Names of the targets for which something is kept on the stage's machine, as
+    /// [`forget`](Self::forget) takes them. Read-only.
+    ///
+    /// # Errors
+    /// When the machine can't be asked.
+    async fn targets(&self) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+
+    /// Lets go of everything that is kept for a target that is gone for good, whether or not that one
+    /// can be reached. Never part of a run; done twice, the second time does nothing. Gives what was done,
+    /// one line each.
+    ///
+    /// # Errors
+    /// When something that could go is still there.
+    async fn forget(&self, _target: &str) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+
     /// Does the work. Whatever it leaves behind is armed in `cx` first. A stage that gives streams
     /// gives lazy ones and returns at once; the sink drives them.
     ///

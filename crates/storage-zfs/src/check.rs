@@ -8,10 +8,10 @@ use crate::name;
 use crate::zfs::{Allowed, Zfs};
 
 /// Everything that the sending side's user needs, for the hint.
-const SENDER: &str = "snapshot,send,hold,release,destroy,mount,userprop";
+const SENDER: &str = "snapshot,send,hold,release,bookmark,destroy,mount,userprop";
 /// Everything that the receiving side's user needs, for the hint.
 const RECEIVER: &str = "create,receive,clone,promote,rename,rollback,destroy,mount,mountpoint,canmount,readonly,\
-                        userprop,hold,release";
+                        setuid,userprop,hold,release";
 
 /// Refuses unless the host's user may snapshot, send and destroy what it made.
 pub(crate) async fn may_send(zfs: &Zfs, dataset: &str, needed: &[&str]) -> Result<()> {
@@ -20,7 +20,8 @@ pub(crate) async fn may_send(zfs: &Zfs, dataset: &str, needed: &[&str]) -> Resul
 
 /// Refuses unless the host's user may receive below a dataset.
 pub(crate) async fn may_receive(zfs: &Zfs, dataset: &str) -> Result<()> {
-    let needed = ["create", "receive", "mount", "mountpoint", "readonly", "rollback", "destroy", "userprop"];
+    let properties = ["mountpoint", "canmount", "readonly", "setuid", "userprop"];
+    let needed = [["create", "receive", "mount", "rollback", "destroy"], properties].concat();
     may(zfs, dataset, &needed, RECEIVER).await
 }
 
@@ -41,9 +42,13 @@ pub(crate) async fn may_mount(zfs: &Zfs) -> Result<()> {
     if system.trim() != "Linux" || zfs.is_root().await? {
         return Ok(());
     }
-    let host = zfs.host().name();
+    let user = zfs.host().run(Command::new("id").arg("-un")).await?;
+    let (host, user) = (zfs.host().name(), user.trim());
     let error = Error::refused(format!("only root may mount file systems on {host}"));
-    Err(error.hint(format!("run reseed as root there, or add `become = \"sudo\"` to [hosts.{host}]")))
+    Err(error.hint(format!(
+        "run reseed as root there, or add `become = \"sudo\"` to [hosts.{host}] and the line \
+         `{user} ALL=(ALL) NOPASSWD: ALL` to /etc/sudoers.d/reseed there"
+    )))
 }
 
 /// The nearest dataset above this one, or itself, that is there.

@@ -2,13 +2,16 @@
 //!
 //! An object is a dataset; with a `/` at its end, also everything below it. Names are judged twice: that
 //! ZFS would take them, and that they are, or are about, what was granted. What is destroyed must have
-//! been made by reseed: a snapshot that bears the id of a run.
+//! been made by reseed: a snapshot, or a bookmark, that bears the id of a run. A token, by which a send goes
+//! on where it was interrupted, is taken apart, and what it names is judged like any other name.
 
 use reseed_core::guard::{GuardRule, Rule, Verdict, script};
 use reseed_core::register_rule;
 use reseed_storage::name::run_of;
 
 use crate::name;
+use crate::prune;
+use crate::stream::token::Token;
 use crate::zfs::MOUNTS;
 
 /// Datasets, as they are granted.
@@ -89,6 +92,26 @@ impl Datasets {
             None => Verdict::of(run_of(short).is_some(), || format!("{name} bears no id of a run of reseed")),
         }
     }
+
+    /// As [`own`](Self::own), for a bookmark that reseed made for some target.
+    fn own_bookmark(&self, name: &str) -> Verdict {
+        match name.split_once('#').and_then(|(dataset, short)| Some((dataset, short.split_once('.')?.0))) {
+            _ if name::wrong(name).is_some() => Verdict::Refused("this is no name of a bookmark".to_owned()),
+            Some((dataset, _)) if !self.have(dataset) => Verdict::Refused(not_granted(dataset)),
+            Some((_, run)) if run_of(run).is_some() => Verdict::Allowed,
+            _ => Verdict::Refused(format!("{name} bears no id of a run of reseed")),
+        }
+    }
+
+    /// Allowed for a token of a snapshot that reseed made of a granted dataset.
+    fn own_token(&self, text: &str) -> Verdict {
+        match Token::read(text) {
+            // One way to write each: nothing that is read here in another way than `zfs` does.
+            Ok(token) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) => self.own(&token.name),
+            Ok(_) => Verdict::Refused("the resume token is written oddly".to_owned()),
+            Err(why) => Verdict::Refused(why.to_string()),
+        }
+    }
 }
 
 impl Dataset {
@@ -136,7 +159,9 @@ impl Rule for SnapshotRule {
         match argv {
             ["zfs", "snapshot", "-r", rest @ ..] => self.snapshot(rest, true),
             ["zfs", "snapshot", rest @ ..] => self.snapshot(rest, false),
+            ["zfs", "destroy", name] if name.contains('#') => self.0.own_bookmark(name),
             ["zfs", "destroy", name] => self.0.own(name),
+            ["zfs", "bookmark", snapshot, name] => self.bookmark(snapshot, name),
             ["zfs", "hold", tag, name] => tagged(tag, || self.0.own(name)),
             ["zfs", "release", tag, name] => tagged(tag, || {
                 let dataset = name.split_once('@').map(|(dataset, _)| dataset).unwrap_or_default();
@@ -151,6 +176,16 @@ impl Rule for SnapshotRule {
 }
 
 impl SnapshotRule {
+    /// A bookmark of a snapshot is called as that one, and for which target it is.
+    fn bookmark(&self, snapshot: &str, name: &str) -> Verdict {
+        let rest = name.strip_prefix(&snapshot.replacen('@', "#", 1));
+        match (self.0.own(snapshot), rest.is_some_and(prune::is_bookmark_end)) {
+            (Verdict::Allowed, true) => self.0.own_bookmark(name),
+            (Verdict::Allowed, false) => Verdict::Refused("a bookmark is called as its snapshot".to_owned()),
+            (refused, _) => refused,
+        }
+    }
+
     /// The three properties by which a snapshot tells what it is for, and names that bear the same run.
     fn snapshot(&self, rest: &[&str], tree: bool) -> Verdict {
         let ["-o", run, "-o", pipeline, "-o", target, names @ ..] = rest else {
@@ -225,6 +260,9 @@ impl Rule for SendRule {
 
 impl SendRule {
     fn send(&self, rest: &[&str]) -> Verdict {
+        if let ["-t", token] | ["-n", "-P", "-t", token] | ["-nvP", "-t", token] = rest {
+            return self.0.own_token(token);
+        }
         let flags = rest.iter().take_while(|word| matches!(**word, "-n" | "-P" | "-L" | "-e" | "-c" | "-w")).count();
         match &rest[flags..] {
             [snapshot] => self.0.own(snapshot),
@@ -242,140 +280,4 @@ impl SendRule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::zfs::SNAPSHOTS;
-
-    const RUN: &str = "20261125t171234-0a1b2c";
-
-    fn verdicts(line: &str) -> [Verdict; 2] {
-        let objects = || vec!["data/pgsql".to_owned(), "data/all/".to_owned()];
-        let line = line.replace("RUN", RUN);
-        let argv: Vec<_> = line.split(' ').collect();
-        [SnapshotRule::new(objects()).unwrap().judge(&argv), SendRule::new(objects()).unwrap().judge(&argv)]
-    }
-
-    fn allowed(line: &str) -> [bool; 2] {
-        verdicts(line).map(|verdict| verdict == Verdict::Allowed)
-    }
-
-    #[test]
-    fn each_stage_may_do_its_own_and_no_more() {
-        let snapshot = "zfs snapshot -o reseed:run=RUN -o reseed:pipeline=p -o reseed:target=t";
-        for line in [
-            &format!("{snapshot} data/pgsql@reseed-RUN") as &str,
-            &format!("{snapshot} data/pgsql@reseed-RUN data/all/x@reseed-RUN"),
-            &format!("{} data/all/x@reseed-RUN", snapshot.replace("snapshot", "snapshot -r")),
-            "zfs destroy data/pgsql@reseed-RUN",
-            "zfs hold reseed:t data/pgsql@reseed-RUN",
-            "zfs release reseed:t data/pgsql@daily",
-        ] {
-            assert_eq!(allowed(line), [true, false], "{line}");
-        }
-        for line in [
-            "zfs send data/pgsql@reseed-RUN",
-            "zfs send -L -e -c -i data/pgsql@daily data/pgsql@reseed-RUN",
-            "zfs send -n -P -w -i data/pgsql#mark data/pgsql@reseed-RUN",
-        ] {
-            assert_eq!(allowed(line), [false, true], "{line}");
-        }
-        for line in [
-            "zfs",
-            "zfs allow data/pgsql",
-            "zfs get -Hp -o value guid data/pgsql@reseed-RUN",
-            "zfs get -Hp -o name,property,value,source written@x data/pgsql",
-            "zfs get -Hp -d 1 -o name,property,value,source guid,userrefs,reseed:target data/pgsql",
-            "zfs get -Hp -d 1 -o name,property,value,source guid,userrefs,reseed:target data/pgsql data/all/wal",
-            "zfs list -H -o name,origin,mountpoint,canmount,mounted -t filesystem,volume -r data",
-        ] {
-            assert_eq!(allowed(line), [true, true], "{line}");
-        }
-    }
-
-    #[test]
-    fn everything_else_is_refused() {
-        let snapshot = "zfs snapshot -o reseed:run=RUN -o reseed:pipeline=p -o reseed:target=t";
-        for line in [
-            "zfs destroy data/pgsql",
-            "zfs destroy -r data/pgsql@reseed-RUN",
-            "zfs destroy data/pgsql@daily",
-            "zfs destroy data/pgsql@reseed-daily",
-            "zfs destroy data/pgsql@reseed-RUN,reseed-RUN",
-            "zfs destroy data/pgsql@%",
-            "zfs destroy data/other@reseed-RUN",
-            "zfs destroy data/pgsql/below@reseed-RUN",
-            "zfs destroy data/pgsqlx@reseed-RUN",
-            "zfs destroy data/../data/pgsql@reseed-RUN",
-            "zfs rollback -r data/pgsql@reseed-RUN",
-            "zfs rollback data/pgsql@reseed-RUN",
-            "zfs promote data/pgsql",
-            "zfs receive -F data/pgsql",
-            "zfs receive data/pgsql/new",
-            "zfs set mountpoint=/ data/pgsql",
-            "zfs set reseed:target=x data/pgsql@reseed-RUN",
-            "zfs inherit mountpoint data/pgsql",
-            "zfs rename data/pgsql data/x",
-            "zfs clone data/pgsql@reseed-RUN data/x",
-            "zfs create data/x",
-            "zfs mount data/pgsql",
-            "zfs unmount data/pgsql",
-            "zfs allow -u x send data/pgsql",
-            "zfs unallow data/pgsql",
-            "zfs hold keep data/pgsql@reseed-RUN",
-            "zfs hold reseed:t data/pgsql@daily",
-            "zfs hold -r reseed:t data/pgsql@reseed-RUN",
-            "zfs release keep data/pgsql@reseed-RUN",
-            "zfs send data/other@reseed-RUN",
-            "zfs send data/pgsql@daily",
-            "zfs send -R data/pgsql@reseed-RUN",
-            "zfs send -i data/other@x data/pgsql@reseed-RUN",
-            "zfs send -I data/pgsql@x data/pgsql@reseed-RUN",
-            "zfs send -t token",
-            "zfs send",
-            "zfs get all data/pgsql",
-            "zfs get -Hp -o value guid data/other",
-            "zfs get -Hp -o name,property,value,source -r data/pgsql",
-            "zfs get -Hp -d 1 -o name,property,value,source guid",
-            "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql data/other",
-            "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql -r",
-            "zfs list",
-            "zpool destroy data",
-            "zfs snapshot data/pgsql@reseed-RUN",
-            "zfs snapshot -o mountpoint=/ -o reseed:pipeline=p -o reseed:target=t data/pgsql@reseed-RUN",
-            &format!("{snapshot} -o canmount=on data/pgsql@reseed-RUN") as &str,
-            &format!("{snapshot} data/pgsql@mine"),
-            &format!("{snapshot} data/pgsql@reseed-20261125t171234-ffffff"),
-            &format!("{snapshot} data/pgsql@reseed-RUN data/other@reseed-RUN"),
-            &format!("{} data/pgsql@reseed-RUN", snapshot.replace("snapshot", "snapshot -r")),
-            &format!("{} data@reseed-RUN", snapshot.replace("snapshot", "snapshot -r")),
-            snapshot,
-        ] {
-            assert_eq!(allowed(line), [false, false], "{line}");
-        }
-    }
-
-    #[test]
-    fn an_object_is_a_dataset() {
-        for bad in ["", "/", "data/pgsql@x", "-r", "data//x", "data/$(id)"] {
-            assert!(Datasets::new(vec![bad.to_owned()]).is_err(), "{bad}");
-        }
-        assert!(Datasets::new(vec![]).is_err());
-    }
-
-    /// What the stages really make, by the same functions that make it.
-    #[test]
-    fn what_the_crate_makes_is_what_the_rule_takes() {
-        let name = format!("data/pgsql@{}", name::snapshot(RUN));
-        let command = crate::zfs::Zfs::command(&["get", "-Hp", "-o", "value", "guid"], &[&name]).unwrap();
-        let argv = command.argv("op", None);
-        let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-        let datasets = Datasets::new(vec!["data/pgsql".to_owned(), "data/wal".to_owned()]).unwrap();
-        assert_eq!(datasets.questions(&argv), Verdict::Allowed);
-        let command = crate::zfs::Zfs::command(SNAPSHOTS, &["data/pgsql", "data/wal"]).unwrap();
-        let argv = command.argv("op", None);
-        let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-        assert_eq!(datasets.questions(&argv), Verdict::Allowed);
-        assert_eq!(run_of(&name::snapshot(&reseed_core::run_id())).map(str::len), Some(RUN.len()));
-        assert_eq!(tagged(&crate::prune::tag("standby:tank/x"), || Verdict::Allowed), Verdict::Allowed);
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ mod fresh;
 mod guard;
 mod name;
 mod parse;
+mod partial;
 mod place;
 mod prune;
 mod receive;

@@ -1,5 +1,5 @@
-//! Work after the commit: holds on what the next increment starts from, and pruning of what no
-//! increment needs any more.
+//! Work after the commit: holds and bookmarks of what the next increment starts from, and pruning of
+//! what no increment needs any more.
 
 use std::sync::Arc;
 
@@ -9,11 +9,23 @@ use reseed_core::host::Host;
 use reseed_core::register_chore;
 use reseed_core::undo::Chore;
 use reseed_storage::keep;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name;
-use crate::parse::Snapshot;
+use crate::parse::{Said, Snapshot};
 use crate::zfs::Zfs;
+
+/// What the next increment starts from on this side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Anchor {
+    /// The newest snapshot, with a hold on it.
+    #[default]
+    Snapshot,
+    /// A bookmark of it, which keeps no space: the snapshot goes as soon as the run has succeeded.
+    Bookmark,
+}
 
 /// Holds the newest snapshots of one set and destroys older ones that reseed made for the same
 /// target. What is held, what a clone came from and what others made stays.
@@ -27,6 +39,9 @@ pub(crate) struct Prune {
     pub(crate) target: String,
     /// How many of them stay.
     pub(crate) keep: usize,
+    /// What the next increment starts from, on the side that sends. The other needs the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) anchor: Option<Anchor>,
 }
 
 impl Prune {
@@ -58,8 +73,47 @@ impl Prune {
         tokio::try_join!(hold, release).map(drop)
     }
 
+    /// Bookmarks the newest for this target and lets go of older bookmarks of it; whether the newest has
+    /// one now. Not every `zfs`, pool and user can.
+    async fn bookmark(&self, snapshots: &[Snapshot], newest: &str) -> Result<bool> {
+        let end = bookmark_end(&self.target);
+        let Some(snapshot) = snapshots.iter().find(|one| one.guid == newest && !one.is_bookmark()) else {
+            return Ok(false);
+        };
+        let name = format!("{}{end}", snapshot.name.replacen('@', "#", 1));
+        if name::wrong(&name).is_some() || !self.zfs.bookmark(&snapshot.name, &name).await? {
+            return Ok(false);
+        }
+        for old in old_bookmarks(snapshots, &end, newest) {
+            self.zfs.destroy(&old, false).await?;
+        }
+        Ok(true)
+    }
+
+    /// With a bookmark for an anchor no snapshot of this target stays, but for what is needed otherwise.
+    async fn only_bookmark(&self, snapshots: &[Snapshot]) -> Result<usize> {
+        let (tag, mut gone) = (tag(&self.target), 0);
+        for one in snapshots.iter().filter(|one| is_ours(one, &self.target)) {
+            if one.held() {
+                self.zfs.release(&one.name, &tag).await?;
+            }
+            match self.zfs.destroy_unless_cloned(&one.name).await {
+                Err(error) if matches!(error.said(), Some(Said::Held | Said::Busy)) => {}
+                done => gone += usize::from(done?),
+            }
+        }
+        Ok(gone)
+    }
+
     async fn prune_one(&self, dataset: &str, newest: &str) -> Result<usize> {
         let mut snapshots = self.zfs.snapshots(dataset).await?;
+        if let Some(anchor) = self.anchor
+            && self.zfs.features().await?.bookmarks
+            && self.bookmark(&snapshots, newest).await?
+            && anchor == Anchor::Bookmark
+        {
+            return self.only_bookmark(&snapshots).await;
+        }
         self.move_hold(&mut snapshots, newest).await?;
         let mut gone = 0;
         for name in surplus(&snapshots, &self.target, newest, self.keep) {
@@ -97,13 +151,33 @@ pub(crate) fn tag(target: &str) -> String {
     format!("reseed:{}", target.replace('/', ":"))
 }
 
+/// How the names of bookmarks for one target end: a bookmark can't have properties that say it.
+pub(crate) fn bookmark_end(target: &str) -> String {
+    format!(".{}", target.replace('/', ":"))
+}
+
+/// Whether a name of a bookmark may end like this.
+pub(crate) fn is_bookmark_end(text: &str) -> bool {
+    text.strip_prefix('.').is_some_and(|target| !target.is_empty() && !target.contains(['/', '@', '#']))
+}
+
+/// Names of reseed's bookmarks for one target, but for the newest one.
+fn old_bookmarks(all: &[Snapshot], end: &str, newest: &str) -> Vec<String> {
+    let ours = |one: &&Snapshot| {
+        one.is_bookmark() && one.short().starts_with(name::PREFIX) && one.short().ends_with(end) && one.guid != newest
+    };
+    all.iter().filter(ours).map(|one| one.name.clone()).collect()
+}
+
+/// Whether reseed made a snapshot, for this target.
+fn is_ours(snapshot: &Snapshot, target: &str) -> bool {
+    let made = snapshot.short().starts_with(name::PREFIX) && !snapshot.is_bookmark();
+    made && snapshot.target.as_deref() == Some(target)
+}
+
 /// Names of snapshots that nothing needs, unless it be a clone.
 fn surplus(all: &[Snapshot], target: &str, newest: &str, keep: usize) -> Vec<String> {
-    let ours = |snapshot: &&Snapshot| {
-        snapshot.target.as_deref() == Some(target)
-            && snapshot.short().starts_with(name::PREFIX)
-            && !snapshot.is_bookmark()
-    };
+    let ours = |snapshot: &&Snapshot| is_ours(snapshot, target);
     let may_go = |one: &&Snapshot| one.guid != newest && !one.held();
     let go = keep::surplus(all.iter().filter(ours).collect(), keep, may_go);
     go.into_iter().map(|snapshot| snapshot.name.clone()).collect()
@@ -128,5 +202,15 @@ mod tests {
         let go = surplus(&all, "t", "reseed-3", 2);
         assert_eq!(go, ["ta/a@reseed-1", "ta/a@reseed-4"]);
         assert!(surplus(&all, "t", "reseed-6", 0).iter().all(|name| name != "ta/a@reseed-6"));
+    }
+
+    #[test]
+    fn only_older_bookmarks_of_this_target_go() {
+        let bookmark = |name: &str| Snapshot { name: format!("ta/a#{name}"), ..snapshot(name, None) };
+        let end = bookmark_end("7:tb/x");
+        let names = ["reseed-1.7:tb:x", "reseed-2.7:tb:x", "reseed-1.7:tb:xx", "mine.7:tb:x"];
+        let mut all: Vec<_> = names.iter().map(|name| bookmark(name)).collect();
+        all.push(snapshot("reseed-0.7:tb:x", None));
+        assert_eq!(old_bookmarks(&all, &end, "reseed-2.7:tb:x"), ["ta/a#reseed-1.7:tb:x"]);
     }
 }

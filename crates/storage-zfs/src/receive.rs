@@ -3,6 +3,7 @@
 mod begin;
 mod checks;
 mod finish;
+mod kept;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -180,7 +181,8 @@ impl Sink for Receiver {
         for (part, dataset) in &datasets {
             cx.note(format!("{} is received as {dataset}", part.dataset));
         }
-        cx.board().put(ReceivePlan { zfs: self.zfs.clone(), datasets });
+        let resumable = kept::may_keep(self, cx).await?;
+        cx.board().put(ReceivePlan { zfs: self.zfs.clone(), datasets, resumable });
         Ok(())
     }
 
@@ -188,9 +190,10 @@ impl Sink for Receiver {
         checks::check(self, cx).await
     }
 
-    async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Holdings> {
-        let mut datasets = Vec::with_capacity(wanted.len());
+    async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Holdings> {
         let assigned = self.assign(wanted).map_err(refuse)?;
+        kept::look(self, &assigned, cx).await?;
+        let mut datasets = Vec::with_capacity(wanted.len());
         let names: Vec<_> = assigned.iter().map(|(_, dataset)| dataset.as_str()).collect();
         let all = self.zfs.snapshots_of(&names).await?;
         for ((part, _), snapshots) in assigned.into_iter().zip(all) {
@@ -204,8 +207,9 @@ impl Sink for Receiver {
         begin::begin(self, header, cx).await
     }
 
-    async fn verify(&self, header: &StreamHeader, _cx: &StageCx) -> Result<()> {
+    async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()> {
         let dataset = self.dataset(&header.part)?;
+        kept::resumed(self, &dataset, header, cx).await?;
         let snapshots = self.zfs.snapshots(&dataset).await?;
         let newest = snapshots.iter().rfind(|snapshot| !snapshot.is_bookmark());
         match newest {

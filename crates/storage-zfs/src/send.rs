@@ -1,28 +1,38 @@
 //! The stage `zfs-send`.
 
+mod base;
+mod flags;
+pub(crate) mod known;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::config::BuildCx;
+use reseed_core::config::{BuildCx, Located};
 use reseed_core::guard::Grant;
-use reseed_core::host::{Host, Job};
+use reseed_core::host::{Command, Job};
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Source, SourceStage, Stage, StageCx};
-use reseed_core::{Error, Format, Result, register_stage};
+use reseed_core::{Format, Result, register_stage};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::base::{newest_common, outgoing};
+use self::flags::{Encrypted, Means, remembered};
+use self::known::{listed, zfs_of};
 use crate::check;
-use crate::parse::{Features, Snapshot, estimate};
-use crate::shared::{FORMAT, Listed, Outgoing, ReceivePlan, SendPlan, SourcePlan, SourceZfs, unborn};
+use crate::parse::{Snapshot, estimate};
+use crate::partial::{Partial, Partials, Resuming};
+use crate::shared::{Chain, FORMAT, SendPlan, SentWith, SourcePlan, unborn};
 use crate::stream::{Expected, Whole};
 use crate::zfs::Zfs;
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
 /// too, found by its GUID whatever it is called, or the whole where there is none. A bookmark will
 /// do as a start where the snapshot itself is gone. What both sides' `zfs` can do is used: large,
-/// embedded and compressed blocks go as they are.
+/// embedded and compressed blocks go as they are; a copy that was begun in one way is gone on with in
+/// the same. Where an earlier transfer was interrupted, it is gone on with where it stopped, and an
+/// increment follows.
 ///
 /// On its way the stream is read: every record's checksum must be right, it must be of the snapshot that
 /// was taken and start from what was chosen, and it must come to its own end. Streams that this process
@@ -30,11 +40,11 @@ use crate::zfs::Zfs;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SendConfig {
-    /// Whether encrypted datasets are sent as they are, so that the target never sees the key
-    /// (`zfs send -w`). Off by default: the target then gets the plain content. All increments of a
-    /// chain must be sent alike, and a copy can only be mounted with its key loaded there.
-    #[serde(default)]
-    raw: bool,
+    /// How encrypted datasets are sent; must be said where there is one. `raw`: as they are, so that
+    /// the target never sees the key (`zfs send -w`), and a copy can only be mounted with its key
+    /// loaded there. `clear`: the target gets the plain content. All increments of a copy must be
+    /// sent alike.
+    encrypted: Option<Located<Encrypted>>,
 }
 
 register_stage!(SendConfig);
@@ -45,13 +55,13 @@ impl StageConfig for SendConfig {
     const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(SourceStage(Sender { raw: self.raw })))
+        Some(Arc::new(SourceStage(Sender { encrypted: self.encrypted })))
     }
 }
 
 #[derive(Debug)]
 struct Sender {
-    raw: bool,
+    encrypted: Option<Located<Encrypted>>,
 }
 
 #[async_trait]
@@ -71,25 +81,28 @@ impl Source for Sender {
         let datasets: Vec<_> = parts.iter().map(|part| part.dataset.as_str()).collect();
         let mine = async { Ok(zfs.snapshots_of(&datasets).await?) };
         let (held, mine) = tokio::try_join!(cx.holdings(&parts), mine)?;
-        let mut plan = Vec::with_capacity(parts.len());
+        let (mut plan, mut resuming) = (Vec::with_capacity(parts.len()), vec![]);
         for (part, mine) in parts.iter().zip(&mine) {
-            plan.push(outgoing(&zfs, part, mine, &held, cx).await?);
+            plan.push(outgoing(&zfs, part, mine, &held, cx, &mut resuming).await?);
         }
         let plan = SendPlan(plan);
         cx.board().put(plan.outlook());
         cx.board().put(plan);
+        cx.board().put(Resuming(resuming));
         Ok(())
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let zfs = zfs_of(&source.host, cx);
+        let means = Means::of(&zfs, &self.encrypted, cx).await?;
+        let plan = cx.board().get::<SendPlan>();
         for part in &source.layout.parts {
             check::may_send(&zfs, &part.dataset, &["send"]).await?;
-        }
-        if self.raw && !zfs.features().await?.raw {
-            let error = Error::refused(format!("`zfs` on {} can't send raw", source.host.name()));
-            return Err(error.hint("leave `raw` out of the stage zfs-send"));
+            let outgoing = plan.as_ref().and_then(|plan| plan.of(&part.dataset));
+            let increment = outgoing.is_some_and(|outgoing| outgoing.base.is_some());
+            means.judge(&zfs, &part.dataset).await?;
+            means.flags(&zfs, &part.dataset, increment, cx).await?;
         }
         Ok(())
     }
@@ -102,54 +115,82 @@ impl Source for Sender {
 
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {
         let zfs = zfs_of(&set.host, cx);
-        let mine = zfs.features().await?;
-        let flags = self.flags(&mine, cx).await?;
-        let mut streams = Vec::with_capacity(set.parts.len());
+        let means = Means::of(&zfs, &self.encrypted, cx).await?;
+        let mut made = Made { zfs: &zfs, set, means: &means, streams: vec![], resuming: vec![], chains: vec![] };
         for part in &set.parts {
-            let snapshots = listed(&zfs, &part.dataset, cx).await?;
-            let base = newest_common(&snapshots, held.of(&part.dataset), Some(&part.guid));
-            let estimate = if mine.estimate { ask_estimate(&zfs, &flags, base, part).await } else { None };
-            let from_guid = base.map(|base| base.guid.clone());
-            let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone() };
-            let header = StreamHeader {
-                part: part.clone(),
-                from_guid,
-                format: FORMAT,
-                encodings: vec![],
-                estimate,
-                left_out: set.left_out.clone(),
-            };
-            let job = Job::from(command(&["send"], &flags, base, part)?);
-            let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
-            stream.pending.pass(Arc::new(Whole(expected)));
-            streams.push(stream);
+            made.streams_of(part, held.of(&part.dataset), cx).await?;
         }
-        Ok(streams)
+        cx.board().put(Resuming(made.resuming));
+        cx.board().put(SentWith(made.chains));
+        Ok(made.streams)
     }
 }
 
-impl Sender {
-    /// Flags that both sides' `zfs` know. A receiver that can't be asked is taken for an old one.
-    async fn flags(&self, mine: &Features, cx: &CheckCx) -> Result<Vec<&'static str>> {
-        let theirs = match cx.next_host() {
-            Some(host) => receiving(&host, cx).features().await?,
-            None => Features::default(),
-        };
-        let mut flags = mine.send_flags(&theirs);
-        if self.raw {
-            flags.push("-w");
+/// The streams of a set, as they are made.
+struct Made<'a> {
+    zfs: &'a Zfs,
+    set: &'a SnapshotSet,
+    means: &'a Means,
+    streams: Vec<StreamItem>,
+    resuming: Vec<Partial>,
+    chains: Vec<Chain>,
+}
+
+impl Made<'_> {
+    /// The stream of one dataset, behind the rest of an interrupted one where that can be gone on with.
+    async fn streams_of(&mut self, part: &SnapshotPart, held: &[String], cx: &StageCx) -> Result<()> {
+        let snapshots = listed(self.zfs, &part.dataset, cx).await?;
+        let partial = Partials::of(cx, &part.dataset);
+        let resumed = partial.and_then(|partial| Some((partial.resumable(&snapshots, held)?, partial)));
+        let mut held = held.to_vec();
+        if let Some((snapshot, partial)) = resumed {
+            self.rest(part, snapshot, &partial).await?;
+            held.push(partial.token.to_guid.clone());
+            self.resuming.push(partial);
         }
-        Ok(flags)
+        let base = newest_common(&snapshots, &held, Some(&part.guid));
+        let flags = self.means.flags(self.zfs, &part.dataset, base.is_some(), cx).await?;
+        let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &flags, base, part)?).await;
+        let job = Job::from(command(&["send"], &flags, base, part)?);
+        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, false);
+        let chain = Chain { source: part.dataset.clone(), dataset: String::new(), flags: remembered(&flags) };
+        self.chains.push(chain);
+        Ok(())
     }
+
+    /// What is missing of an interrupted stream. Its flags are in the token.
+    async fn rest(&mut self, part: &SnapshotPart, snapshot: &Snapshot, partial: &Partial) -> Result<()> {
+        let token = &partial.token;
+        let estimate = ask_estimate(self.zfs, Zfs::command(&["send", "-n", "-P", "-t", &token.text], &[])?).await;
+        let job = Job::from(Zfs::command(&["send", "-t", &token.text], &[])?);
+        let was = SnapshotPart { snapshot: snapshot.short().to_owned(), guid: token.to_guid.clone(), ..part.clone() };
+        self.push(was, token.from_guid.clone(), estimate, job, true);
+        Ok(())
+    }
+
+    /// One more stream, which is read as it passes. `rest` says that it goes on with an interrupted one.
+    fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job, rest: bool) {
+        let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
+        let left_out = self.set.left_out.clone();
+        let header = StreamHeader { part, from_guid, format: FORMAT, encodings: vec![], estimate, left_out };
+        let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
+        stream.pending.pass(Arc::new(Whole(expected)));
+        self.streams.push(stream);
+    }
+}
+
+/// What `zfs` expects of a stream, in bytes. An estimate that fails is none.
+async fn ask_estimate(zfs: &Zfs, command: Command) -> Option<u64> {
+    if !zfs.features().await.ok()?.estimate {
+        return None;
+    }
+    let output = zfs.host().output(command).await.ok().filter(|output| output.exit.success())?;
+    // It goes to standard output or to standard error, depending on the version.
+    estimate(&output.text()).or_else(|| estimate(&output.exit.stderr()))
 }
 
 /// `zfs send` of one part.
-fn command(
-    verb: &[&str],
-    flags: &[&'static str],
-    base: Option<&Snapshot>,
-    part: &SnapshotPart,
-) -> Result<reseed_core::host::Command> {
+fn command(verb: &[&str], flags: &[&'static str], base: Option<&Snapshot>, part: &SnapshotPart) -> Result<Command> {
     let snapshot = format!("{}@{}", part.dataset, part.snapshot);
     let mut all: Vec<_> = verb.iter().chain(flags).copied().collect();
     let mut names = vec![];
@@ -161,95 +202,9 @@ fn command(
     Ok(Zfs::command(&all, &names)?)
 }
 
-/// What `zfs` expects of a stream, in bytes. An estimate that fails is none.
-async fn ask_estimate(zfs: &Zfs, flags: &[&'static str], base: Option<&Snapshot>, part: &SnapshotPart) -> Option<u64> {
-    let command = command(&["send", "-n", "-P"], flags, base, part).ok()?;
-    let output = zfs.host().output(command).await.ok().filter(|output| output.exit.success())?;
-    // It goes to standard output or to standard error, depending on the version.
-    estimate(&output.text()).or_else(|| estimate(&output.exit.stderr()))
-}
-
-/// The newest snapshot, or failing that bookmark, that the target holds too, other than the one
-/// that is to be sent.
-fn newest_common<'s>(mine: &'s [Snapshot], held: &[String], sent: Option<&str>) -> Option<&'s Snapshot> {
-    let common = |one: &&Snapshot| held.contains(&one.guid) && Some(one.guid.as_str()) != sent;
-    // Bookmarks are listed behind the snapshots, so the age of the two kinds is told by the target.
-    let age = |one: &&Snapshot| (held.iter().position(|guid| *guid == one.guid), !one.is_bookmark());
-    mine.iter().filter(common).max_by_key(age)
-}
-
-/// The source's `zfs`, as the stage that takes the snapshots has it.
-fn zfs_of(host: &Arc<dyn Host>, cx: &CheckCx) -> Zfs {
-    let known = cx.board().get::<SourceZfs>().filter(|known| Arc::ptr_eq(known.0.host(), host));
-    known.map_or_else(|| Zfs::on(host), |known| known.0.clone())
-}
-
-/// The target's `zfs`, as the stage that receives has it.
-fn receiving(host: &Arc<dyn Host>, cx: &CheckCx) -> Zfs {
-    let known = cx.board().get::<ReceivePlan>().filter(|known| Arc::ptr_eq(known.zfs.host(), host));
-    known.map_or_else(|| Zfs::on(host), |known| known.zfs.clone())
-}
-
-/// The snapshots of a dataset, as they were listed when the one that is sent was taken.
-async fn listed(zfs: &Zfs, dataset: &str, cx: &CheckCx) -> Result<Vec<Snapshot>> {
-    let known = cx.board().get::<Listed>();
-    match known.and_then(|known| known.0.iter().find(|(name, _)| name == dataset).map(|(_, all)| all.clone())) {
-        Some(all) => Ok(all),
-        None => Ok(zfs.snapshots(dataset).await?),
-    }
-}
-
-/// Finds out from where one dataset will be sent, and says so.
-async fn outgoing(
-    zfs: &Zfs,
-    part: &SnapshotPart,
-    snapshots: &[Snapshot],
-    held: &Holdings,
-    cx: &CheckCx,
-) -> Result<Outgoing> {
-    let base = newest_common(snapshots, held.of(&part.dataset), None);
-    let bytes = size_since(zfs, &part.dataset, base).await;
-    let about = bytes.map(|bytes| format!(", about {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
-    cx.note(match base {
-        Some(base) => format!("{}: what changed since @{}{about}", part.dataset, base.short()),
-        None => format!("{}: the whole{about}, since {} holds no snapshot of it", part.dataset, held.target),
-    });
-    Ok(Outgoing { dataset: part.dataset.clone(), base: base.map(|base| base.guid.clone()), bytes })
-}
-
-/// Bytes that were written since a snapshot, or that the dataset refers to in all.
-async fn size_since(zfs: &Zfs, dataset: &str, base: Option<&Snapshot>) -> Option<u64> {
-    let property = match base {
-        Some(base) => format!("written@{}", base.short()),
-        None => "referenced".to_owned(),
-    };
-    // `zfs` knows `written@…` since it estimates (illumos 1645 and 1646 came together).
-    if base.is_some() && !zfs.features().await.ok()?.estimate {
-        return None;
-    }
-    let mut properties = zfs.properties(dataset, &property).await.ok()?;
-    properties.remove(&property)?.value.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn snapshot(name: &str, guid: &str) -> Snapshot {
-        Snapshot { name: format!("ta/a{name}"), guid: guid.into(), target: None, holds: 0 }
-    }
-
-    #[test]
-    fn the_newest_that_both_hold_is_the_base_whatever_it_is_called() {
-        let mine = [snapshot("@1", "a"), snapshot("@x", "b"), snapshot("@new", "d"), snapshot("#2", "b")];
-        let held = |guids: &[&str]| guids.iter().map(|guid| (*guid).to_owned()).collect::<Vec<_>>();
-        let base = |guids: &[&str]| newest_common(&mine, &held(guids), Some("d")).map(|base| base.name.as_str());
-        assert_eq!(base(&["a", "b", "z"]), Some("ta/a@x"));
-        assert_eq!(base(&["a", "d"]), Some("ta/a@1"));
-        assert_eq!(base(&["z"]), None);
-        let bookmark = [snapshot("@1", "a"), snapshot("#2", "b")];
-        assert_eq!(newest_common(&bookmark, &held(&["a", "b"]), None).map(|base| base.is_bookmark()), Some(true));
-    }
 
     #[test]
     fn a_job_names_the_base_and_the_snapshot() {
@@ -260,7 +215,8 @@ mod tests {
             guid: "d".into(),
             main: true,
         };
-        let shown = command(&["send"], &["-L", "-c"], Some(&snapshot("@1", "a")), &part).unwrap().to_string();
+        let base = Snapshot { name: "ta/a@1".into(), guid: "a".into(), target: None, holds: 0 };
+        let shown = command(&["send"], &["-L", "-c"], Some(&base), &part).unwrap().to_string();
         assert_eq!(shown, "zfs send -L -c -i ta/a@1 ta/a@new");
         let odd = SnapshotPart { dataset: "ta/$(id)".into(), ..part };
         assert!(command(&["send"], &[], None, &odd).is_err());

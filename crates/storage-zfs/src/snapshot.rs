@@ -1,5 +1,6 @@
 //! The stage `zfs-snapshot`.
 
+mod forget;
 mod take;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::check;
 use crate::layout::{Layout, Uncovered};
 use crate::name;
 use crate::parse::{Features, Mounts};
-use crate::prune::Prune;
+use crate::prune::{Anchor, Prune};
 use crate::shared::{FORMAT, SourcePlan, SourceZfs, TERMS};
 use crate::zfs::Zfs;
 
@@ -46,6 +47,12 @@ struct SnapshotConfig {
     /// one counted; at least 1, by default 2. What is held, or has clones, stays in any case.
     #[serde(default = "two")]
     keep: Located<usize>,
+    /// What the next increment starts from. `snapshot` (the default): the newest snapshot stays, with a
+    /// hold on it. `bookmark`: the snapshots go as soon as the run has succeeded, and a bookmark
+    /// stays, which keeps no space; where no bookmark can be made, the snapshot stays. A bookmark is made
+    /// in any case where that can be done, so that an increment is possible after the snapshot is gone.
+    #[serde(default)]
+    anchor: Anchor,
 }
 
 fn two() -> Located<usize> {
@@ -64,7 +71,8 @@ impl StageConfig for SnapshotConfig {
         let keep = keep::checked(&self.keep, cx);
         let host = cx.host(self.on.as_ref())?;
         let datasets = datasets.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Arc::new(Snapshots { zfs: Zfs::on(&host), datasets, recursive: self.recursive, keep: keep? }))
+        let zfs = Zfs::on(&host);
+        Some(Arc::new(Snapshots { zfs, datasets, recursive: self.recursive, keep: keep?, anchor: self.anchor }))
     }
 }
 
@@ -74,6 +82,7 @@ struct Snapshots {
     datasets: Vec<String>,
     recursive: bool,
     keep: usize,
+    anchor: Anchor,
 }
 
 #[async_trait]
@@ -140,6 +149,14 @@ impl Stage for Snapshots {
         Ok(())
     }
 
+    async fn targets(&self) -> Result<Vec<String>> {
+        Ok(forget::Kept::look(&self.zfs).await?.targets())
+    }
+
+    async fn forget(&self, target: &str) -> Result<Vec<String>> {
+        forget::Kept::look(&self.zfs).await?.forget(&self.zfs, target).await
+    }
+
     async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
         let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
         let Some(plan) = plan else { return Ok(vec![]) };
@@ -159,7 +176,8 @@ impl Stage for Snapshots {
             None => take::take(&self.zfs, &features, parts, &target, cx).await?,
         };
         let datasets = parts.iter().map(|part| (part.dataset.clone(), part.guid.clone())).collect();
-        cx.after_commit(Prune { zfs: self.zfs.clone(), datasets, target, keep: self.keep })?;
+        let (zfs, anchor) = (self.zfs.clone(), Some(self.anchor));
+        cx.after_commit(Prune { zfs, datasets, target, keep: self.keep, anchor })?;
         let set = SnapshotSet { host: Arc::clone(self.zfs.host()), format: FORMAT, parts, left_out };
         Ok(input.with(Payload::Snapshot(set)))
     }

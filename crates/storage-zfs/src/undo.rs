@@ -1,5 +1,6 @@
 //! How each act of this crate is taken back. Each of these is content with finding nothing to do.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,6 +15,60 @@ use crate::zfs::Zfs;
 /// Destroying and promoting may have to wait for the pool.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// What of a cut-off receive an undo leaves, because the next run goes on with it. That is decided by what
+/// is there when it is done: another process, long after this one, comes to the same.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Identity of the snapshot that is received, if a part of it may stay.
+    part_of: Option<String>,
+    /// What was left, for the report alone.
+    #[serde(skip)]
+    told: OnceLock<String>,
+}
+
+impl Kept {
+    /// A part of the snapshot of this identity stays, if that `may` be.
+    pub(crate) fn part_of(guid: &str, may: bool) -> Self {
+        Self { part_of: may.then(|| guid.to_owned()), told: OnceLock::new() }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.part_of.is_none()
+    }
+
+    /// Whether a part of the snapshot that was received is in a dataset, and stays. Part of another one
+    /// is given up.
+    async fn in_it(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+        let Some(wanted) = &self.part_of else { return Ok(false) };
+        let Some(token) = zfs.token(dataset).await? else { return Ok(false) };
+        if token.to_guid != *wanted {
+            zfs.give_up_partial(dataset).await?;
+            return Ok(false);
+        }
+        let (host, bytes) = (zfs.host().name(), token.bytes);
+        let text = format!("keep what arrived in {dataset} on {host} ({bytes} bytes): the next run goes on there");
+        let _ = self.told.set(text);
+        Ok(true)
+    }
+
+    /// As [`in_it`](Self::in_it), but for a dataset that would go with all below it: those below were
+    /// decided about before, and what they kept needs this one.
+    async fn in_tree(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+        if self.part_of.is_none() {
+            return Ok(false);
+        }
+        let below = zfs.partials(dataset).await?.into_iter().find(|name| name != dataset);
+        let Some(below) = below else { return self.in_it(zfs, dataset).await };
+        let _ = self.told.set(format!("keep {dataset} on {} for what arrived in {below}", zfs.host().name()));
+        Ok(true)
+    }
+
+    /// What was left, or else what is undone.
+    fn or(&self, undone: String) -> String {
+        self.told.get().cloned().unwrap_or(undone)
+    }
+}
+
 /// Destroys a snapshot that this run made, with `tree` also those of the same name below, whether
 /// or not the topmost is still there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +81,60 @@ pub(crate) struct DestroySnapshot {
     pub(crate) short: String,
     /// Whether those of datasets below were made too.
     pub(crate) tree: bool,
+    /// Where each dataset is received, if what arrives before a cut is kept there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) receiver: Option<Receiver>,
+    /// What was kept.
+    #[serde(skip)]
+    pub(crate) kept: Kept,
+}
+
+/// Where snapshots are received.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Receiver {
+    /// The machine.
+    pub(crate) zfs: Zfs,
+    /// Dataset of the source, dataset of the target.
+    pub(crate) datasets: Vec<(String, String)>,
+    /// The tag of holds for this target.
+    pub(crate) tag: String,
+}
+
+impl DestroySnapshot {
+    /// Why a snapshot is still needed, if it is: the receiver kept a part of it, or all of it, or can't be
+    /// asked. Receiving is undone before this, so that what is there now stays.
+    async fn needed(&self, dataset: &str) -> Result<Option<&'static str>> {
+        let Some(receiver) = &self.receiver else { return Ok(None) };
+        let Some((_, target)) = receiver.datasets.iter().find(|(source, _)| source == dataset) else {
+            return Ok(None);
+        };
+        let Some(guid) = self.zfs.guid(&format!("{dataset}@{}", self.short)).await? else { return Ok(None) };
+        Ok(receiver.needs(target, &guid).await)
+    }
+
+    /// Holds the snapshot, as far as this user can.
+    async fn keep(&self, dataset: &str, why: &str) {
+        let name = format!("{dataset}@{}", self.short);
+        if let Some(receiver) = &self.receiver {
+            let _ = self.zfs.hold(&name, &receiver.tag).await;
+        }
+        let host = self.zfs.host().name();
+        let _ = self.kept.told.set(format!("keep {name} on {host}: {why}"));
+    }
+}
+
+impl Receiver {
+    /// Why a dataset of the target needs the source's snapshot of this identity, if it does.
+    async fn needs(&self, target: &str, guid: &str) -> Option<&'static str> {
+        let there = tokio::try_join!(self.zfs.token(target), self.zfs.snapshots(target));
+        let Ok((token, snapshots)) = there else {
+            return Some("the target can't be asked whether a part of it arrived");
+        };
+        match token {
+            Some(token) if token.to_guid == guid => Some("the next run goes on with what arrived"),
+            _ => snapshots.iter().any(|one| one.guid == guid).then_some("the target holds it, and no newer one"),
+        }
+    }
 }
 
 register_undo!("zfs-destroy-snapshot", DestroySnapshot);
@@ -34,7 +143,7 @@ register_undo!("zfs-destroy-snapshot", DestroySnapshot);
 impl Undo for DestroySnapshot {
     fn describe(&self) -> String {
         let all = if self.tree { " and those below" } else { "" };
-        format!("destroy the snapshot {}@{}{all} on {}", self.dataset, self.short, self.zfs.host().name())
+        self.kept.or(format!("destroy the snapshot {}@{}{all} on {}", self.dataset, self.short, self.zfs.host().name()))
     }
 
     fn by_hand(&self) -> String {
@@ -57,7 +166,11 @@ impl Undo for DestroySnapshot {
             false => vec![self.dataset.clone()],
         };
         for dataset in datasets {
-            self.zfs.destroy(&format!("{dataset}@{}", self.short), false).await?;
+            let name = format!("{dataset}@{}", self.short);
+            match self.needed(&dataset).await? {
+                Some(why) => self.keep(&dataset, why).await,
+                None => self.zfs.destroy(&name, false).await?,
+            }
         }
         Ok(())
     }
@@ -75,12 +188,20 @@ pub(crate) struct DestroyDataset {
     pub(crate) spare: Option<String>,
     /// A dataset that stepped aside and gave its snapshots away: it gets them back first.
     pub(crate) promote: Option<String>,
+    /// Whether what arrived before a cut stays in it.
+    #[serde(default, skip_serializing_if = "Kept::is_nothing")]
+    pub(crate) kept: Kept,
 }
 
 impl DestroyDataset {
     /// Of a dataset whose name was free.
     pub(crate) fn new(zfs: &Zfs, name: &str) -> Self {
-        Self { zfs: zfs.clone(), name: name.to_owned(), spare: None, promote: None }
+        Self { zfs: zfs.clone(), name: name.to_owned(), spare: None, promote: None, kept: Kept::default() }
+    }
+
+    /// The same, but what arrived before a cut stays, as `kept` says.
+    pub(crate) fn unless(self, kept: Kept) -> Self {
+        Self { kept, ..self }
     }
 
     async fn give_back(&self, aside: &str) -> Result<()> {
@@ -99,7 +220,7 @@ register_undo!("zfs-destroy-dataset", DestroyDataset);
 #[async_trait]
 impl Undo for DestroyDataset {
     fn describe(&self) -> String {
-        format!("destroy the dataset {} on {}", self.name, self.zfs.host().name())
+        self.kept.or(format!("destroy the dataset {} on {}", self.name, self.zfs.host().name()))
     }
 
     fn by_hand(&self) -> String {
@@ -116,6 +237,9 @@ impl Undo for DestroyDataset {
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.name)).await?;
         if self.spare.is_some() && self.zfs.guid(&self.name).await? == self.spare {
+            return Ok(());
+        }
+        if self.kept.in_tree(&self.zfs, &self.name).await? {
             return Ok(());
         }
         if let Some(aside) = &self.promote {
@@ -174,6 +298,9 @@ pub(crate) struct RollBack {
     pub(crate) base_name: String,
     /// Identity of the snapshot that was received.
     pub(crate) received: String,
+    /// Whether what arrived before a cut stays in it.
+    #[serde(default, skip_serializing_if = "Kept::is_nothing")]
+    pub(crate) kept: Kept,
 }
 
 register_undo!("zfs-roll-back", RollBack);
@@ -181,7 +308,7 @@ register_undo!("zfs-roll-back", RollBack);
 #[async_trait]
 impl Undo for RollBack {
     fn describe(&self) -> String {
-        format!("take {} on {} back to @{}", self.dataset, self.zfs.host().name(), self.base_name)
+        self.kept.or(format!("take {} on {} back to @{}", self.dataset, self.zfs.host().name(), self.base_name))
     }
 
     fn by_hand(&self) -> String {
@@ -196,6 +323,9 @@ impl Undo for RollBack {
     /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet.
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.dataset)).await?;
+        if self.newer().await?.1.is_empty() && self.kept.in_it(&self.zfs, &self.dataset).await? {
+            return Ok(());
+        }
         let begun = Instant::now();
         loop {
             let base = self.judge().await?;
@@ -236,3 +366,6 @@ fn foreign(newer: &[Snapshot]) -> Error {
     let names: Vec<_> = newer.iter().map(|snapshot| snapshot.name.as_str()).collect();
     Error::failed(format!("snapshots that this run did not make are in the way: {}", names.join(", ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,11 @@ impl Zfs {
         self.patiently(&["set", &format!("{property}={value}")], names, &[]).await
     }
 
+    /// Gives up what is kept of a cut-off receive. Nothing kept is fine.
+    pub(crate) async fn give_up_partial(&self, dataset: &str) -> Result<()> {
+        self.patiently(&["receive", "-A"], &[dataset], &[Said::NoPartial, Said::NotThere]).await
+    }
+
     /// Lets a property be inherited.
     pub(crate) async fn inherit(&self, name: &str, property: &str) -> Result<()> {
         self.patiently(&["inherit", property], &[name], &[]).await
@@ -192,6 +197,14 @@ impl Zfs {
     /// Takes a hold off a snapshot; `false` where it is not there, or where this `zfs` or this user can't.
     pub(crate) async fn release(&self, snapshot: &str, tag: &str) -> Result<bool> {
         self.hold_or_release("release", snapshot, tag).await
+    }
+
+    /// Bookmarks a snapshot; `false` where this `zfs`, this pool or this user can't. There already is fine.
+    pub(crate) async fn bookmark(&self, snapshot: &str, name: &str) -> Result<bool> {
+        match self.patiently(&["bookmark"], &[snapshot, name], &[Said::Exists]).await {
+            Err(error) if matches!(error.said(), Some(Said::Unsupported | Said::Denied | Said::OldPool)) => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 
     async fn hold_or_release(&self, verb: &str, snapshot: &str, tag: &str) -> Result<bool> {

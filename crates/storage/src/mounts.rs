@@ -122,6 +122,17 @@ tb /over zfs rw 0 0
     }
 
     #[test]
+    fn the_table_of_freebsd_is_read() {
+        // In the form of fstab(5), as its mount(8) says of `-p`; not recorded on such a machine.
+        let table = "zroot/ROOT/default\t/\t\t\tzfs\trw\t\t0 0\ndevfs\t\t\t/dev\t\t\tdevfs\trw\t\t0 0\n\
+                     zroot/pg\t\t/zroot/pg\t\tzfs\trw,noatime\t0 0\n";
+        let mounts = Mounts::read(table, &["zfs"]);
+        assert_eq!(mounts.of("/zroot/pg/data").map(|mount| mount.device.as_str()), Some("zroot/pg"));
+        assert_eq!(mounts.of("/dev/null").map(|mount| mount.ours), Some(false));
+        assert_eq!(mounts.path_of("zroot/pg"), Some("/zroot/pg"));
+    }
+
+    #[test]
     fn what_is_inside_is_found() {
         let mounts = Mounts::read(TABLE, &["zfs", "fuse.zfs"]);
         let inside: Vec<_> = mounts.inside("/ta").map(|mount| mount.device.as_str()).collect();

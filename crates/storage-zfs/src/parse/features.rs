@@ -17,15 +17,21 @@ pub(crate) struct Features {
     pub(crate) estimate: bool,
     /// `receive -u`: without mounting.
     pub(crate) unmounted: bool,
-    /// `receive -o`: with properties.
+    /// `receive -o` and `-x`: with properties.
     pub(crate) receive_properties: bool,
+    /// `receive -s`: what arrived before a cut is kept, with a token.
+    pub(crate) receive_resumable: bool,
+    /// `send -t`: goes on where a token says.
+    pub(crate) send_resumes: bool,
+    /// `bookmark`.
+    pub(crate) bookmarks: bool,
 }
 
 impl Features {
     /// Reads the usage text that `zfs` without arguments prints.
     pub(crate) fn read(usage: &str) -> Self {
         let send = flags(usage, "send");
-        let receive = lines(usage, "receive");
+        let (receive, receive_flags) = (lines(usage, "receive"), flags(usage, "receive"));
         let has = |flag: char| send.contains(flag);
         Self {
             many_snapshots: lines(usage, "snapshot").iter().any(|line| line.ends_with("...")),
@@ -34,8 +40,11 @@ impl Features {
             compressed: has('c'),
             raw: has('w'),
             estimate: has('n') && has('P'),
-            unmounted: flags(usage, "receive").contains('u'),
+            unmounted: receive_flags.contains('u'),
             receive_properties: receive.iter().any(|line| line.contains("[-o ")),
+            receive_resumable: receive_flags.contains('s'),
+            send_resumes: lines(usage, "send").iter().any(|line| line.contains("-t <receive_resume_token>")),
+            bookmarks: !lines(usage, "bookmark").is_empty(),
         }
     }
 
@@ -89,6 +98,7 @@ where 'command' is one of the following:
 \treceive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...
 \t    <filesystem|volume|snapshot>
 \treceive -A <filesystem|volume>
+\tbookmark <snapshot|bookmark> <newbookmark>
 ";
 
     #[test]
@@ -100,6 +110,7 @@ where 'command' is one of the following:
     fn openzfs_has_them_and_uses_what_the_receiver_has_too() {
         let new = Features::read(OPENZFS);
         assert!(new.many_snapshots && new.raw && new.estimate && new.unmounted && new.receive_properties);
+        assert!(new.receive_resumable && new.send_resumes && new.bookmarks);
         assert_eq!(new.send_flags(&new), ["-L", "-e", "-c"]);
         assert!(new.send_flags(&Features::read(FUSE)).is_empty());
     }

@@ -93,7 +93,7 @@ pub(crate) fn snapshots(text: &str, dataset: &str) -> Vec<Snapshot> {
     let mine = |name: &str| name.strip_prefix(dataset).is_some_and(|rest| rest.starts_with(['@', '#']));
     let told = properties(text).into_iter().filter(|(name, _)| mine(name));
     told.filter_map(|(name, mut properties)| {
-        let guid = hex(&properties.remove("guid")?.value)?;
+        let guid = properties.remove("guid")?.value.parse().ok().map(hex)?;
         // What can't be read is taken for a hold.
         let holds = properties.get("userrefs").map(|refs| refs.value.as_str()).filter(|refs| !["-", ""].contains(refs));
         let holds = holds.map_or(0, |refs| refs.parse().unwrap_or(1));
@@ -104,9 +104,9 @@ pub(crate) fn snapshots(text: &str, dataset: &str) -> Vec<Snapshot> {
     .collect()
 }
 
-/// A GUID as `zfs` prints it, in the form in which reseed tells it.
-fn hex(decimal: &str) -> Option<String> {
-    decimal.parse::<u64>().ok().map(|guid| format!("{guid:016x}"))
+/// A GUID in the form in which reseed tells it.
+pub(super) fn hex(guid: u64) -> String {
+    format!("{guid:016x}")
 }
 
 /// Reads the estimate of `zfs send -nvP`: the line `size`, in bytes.

@@ -34,10 +34,18 @@ pub(crate) enum Said {
     SameHold,
     /// This `zfs` can't do that.
     Unsupported,
+    /// The pool lacks a feature that the stream or the act needs.
+    OldPool,
     /// The stream ended early or is damaged.
     BadStream,
     /// The encryption key is not loaded.
     NoKey,
+    /// What arrived of a cut-off receive is in the way of another.
+    Partial,
+    /// Nothing of a cut-off receive is kept.
+    NoPartial,
+    /// What a token resumes is no longer there, or it is no token.
+    BadToken,
     /// Anything else.
     Other,
 }
@@ -46,6 +54,12 @@ pub(crate) enum Said {
 const MEANINGS: &[(&str, Said)] = &[
     ("pyzfs.py not found", Said::Unsupported),
     ("unrecognized command", Said::Unsupported),
+    ("does not have any resumable receive state", Said::NoPartial),
+    ("contains partially-complete state", Said::Partial),
+    ("cannot resume send", Said::BadToken),
+    // Before the words for mounting: with `-f` not given, both are said.
+    ("key not loaded", Said::NoKey),
+    ("key must be loaded", Said::NoKey),
     ("permission denied", Said::Denied),
     ("operation not permitted", Said::Denied),
     ("insufficient privileges", Said::Denied),
@@ -68,9 +82,8 @@ const MEANINGS: &[(&str, Said)] = &[
     ("user release", Said::Held),
     ("not currently mounted", Said::NotMounted),
     ("already mounted", Said::AlreadyMounted),
-    ("mountpoint or dataset is busy", Said::Busy),
+    ("dataset is busy", Said::Busy),
     ("is busy", Said::Busy),
-    ("target is busy", Said::Busy),
     ("device busy", Said::Busy),
     ("resource busy", Said::Busy),
     ("does not exist", Said::NotThere),
@@ -78,17 +91,23 @@ const MEANINGS: &[(&str, Said)] = &[
     ("no such pool", Said::NotThere),
     ("no such file or directory", Said::NotThere),
     ("already exists", Said::Exists),
+    ("bookmark exists", Said::Exists),
     ("must specify -f to overwrite", Said::Exists),
-    ("key not loaded", Said::NoKey),
-    ("key must be loaded", Said::NoKey),
     ("invalid backup stream", Said::BadStream),
+    ("invalid stream", Said::BadStream),
     ("incomplete stream", Said::BadStream),
     ("checksum mismatch", Said::BadStream),
     ("failed to read from stream", Said::BadStream),
+    ("must be upgraded", Said::OldPool),
+    ("feature unsupported", Said::OldPool),
+    ("not supported by this pool", Said::OldPool),
+    ("unsupported feature", Said::OldPool),
+    ("stream feature is not supported", Said::OldPool),
     ("invalid option", Said::Unsupported),
+    ("invalid property", Said::Unsupported),
+    ("bad property list", Said::Unsupported),
     ("too many arguments", Said::Unsupported),
     ("not supported", Said::Unsupported),
-    ("must be upgraded", Said::Unsupported),
     ("zfs modules are not loaded", Said::Unsupported),
 ];
 
@@ -121,68 +140,23 @@ impl Said {
             Said::OtherBase | Said::NewerSnapshots => {
                 format!("newer snapshots are in the way, see `zfs list -r -d 1 -t snapshot {dataset}`")
             }
-            Said::NoSpace => format!("make room in the pool: `zfs list -o space -r {pool}`"),
+            Said::NoSpace => format!("make room, in the pool or under the quota: `zfs list -o space,quota -r {pool}`"),
             Said::Denied => "give the user the right by `zfs allow`, or the host a `become = \"sudo\"`".to_owned(),
             Said::HasChildren => format!("see its children: `zfs list -r {dataset}`"),
             Said::HasClones => format!("see its clones: `zfs list -r -o name,origin {pool} | grep {dataset}@`"),
             Said::Held => format!("see who holds it: `zfs holds {name}`"),
             Said::NoKey => format!("load the key: `zfs load-key -r {dataset}`"),
+            Said::OldPool => format!("see which features the pool lacks: `zpool get all {pool} | grep feature@`"),
             Said::BadStream => {
                 "the stream was cut or its base differs: see the sender's error and run again".to_owned()
             }
-            Said::NotMounted | Said::AlreadyMounted | Said::SameHold | Said::Unsupported | Said::Other => return None,
+            Said::Partial => format!("if what arrived before can go: `zfs receive -A {dataset}`"),
+            Said::BadToken => "run again: what can't be resumed is then given up and sent anew".to_owned(),
+            Said::NotMounted | Said::NoPartial | Said::AlreadyMounted => return None,
+            Said::SameHold | Said::Unsupported | Said::Other => return None,
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_zfs_is_understood() {
-        let said = |text: &str| Said::read(text);
-        assert_eq!(said("cannot open 'nope/x': dataset does not exist"), Said::NotThere);
-        assert_eq!(said("cannot create snapshot 'ta/a@s1': dataset already exists"), Said::Exists);
-        assert_eq!(said("cannot destroy 'tb/zd': dataset is busy"), Said::Busy);
-        assert_eq!(said("cannot destroy 'tb/zd': dataset already exists"), Said::Busy);
-        assert_eq!(
-            said("cannot receive incremental stream: destination tb/zd has been modified\nsince most recent snapshot"),
-            Said::Modified
-        );
-        assert_eq!(
-            said(
-                "cannot receive incremental stream: most recent snapshot of tb/zx/a does not\nmatch incremental source"
-            ),
-            Said::OtherBase
-        );
-        assert_eq!(said("cannot receive incremental stream: invalid backup stream"), Said::BadStream);
-        assert_eq!(
-            said(
-                "cannot destroy 'tb/a@s1': snapshot has dependent clones\nuse '-R' to destroy the following datasets:"
-            ),
-            Said::HasClones
-        );
-        assert_eq!(
-            said("cannot destroy 'ta/a': filesystem has children\nuse '-r' to destroy the following datasets:"),
-            Said::HasChildren
-        );
-        assert_eq!(said("cannot rollback to 'tb/a@s1': more recent snapshots exist"), Said::NewerSnapshots);
-        assert_eq!(said("cannot unmount 'tb/a': not currently mounted"), Said::NotMounted);
-        assert_eq!(said("cannot mount 'tb/a': filesystem already mounted"), Said::AlreadyMounted);
-        assert_eq!(said("internal error: /usr/lib/zfs/pyzfs.py not found"), Said::Unsupported);
-    }
-
-    #[test]
-    fn openzfs_is_understood() {
-        let said = |text: &str| Said::read(text);
-        assert_eq!(said("cannot create snapshots : permission denied"), Said::Denied);
-        assert_eq!(said("cannot destroy snapshots: permission denied"), Said::Denied);
-        assert_eq!(said("cannot create snapshot 'tank/pg@x': out of space"), Said::NoSpace);
-        assert_eq!(said("cannot unmount '/data/pgsql': pool or dataset is busy"), Said::Busy);
-        assert_eq!(said("cannot hold snapshot 'tank/a@x': tag already exists on this dataset"), Said::SameHold);
-        assert_eq!(said("cannot release 'k' from 'tank/a@x': no such tag on this dataset"), Said::SameHold);
-        assert_eq!(said("cannot destroy snapshot tank/a@x: it's being held. Run 'zfs holds -r tank/a@x'"), Said::Held);
-        assert_eq!(said("could not find any snapshots to destroy; check snapshot names."), Said::NotThere);
-    }
-}
+mod tests;

@@ -8,13 +8,13 @@ use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
 
 use super::checks;
-use super::{Moved, Receiver};
+use super::{Moved, Receiver, kept};
 use crate::aside::{self, Live};
 use crate::fresh;
 use crate::mapping::Goal;
 use crate::name;
 use crate::parse::Features;
-use crate::undo::{DestroyDataset, RollBack};
+use crate::undo::{DestroyDataset, Kept, RollBack};
 use crate::zfs::Zfs;
 
 /// Makes ready for one stream and gives the command that receives it.
@@ -25,41 +25,64 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     if header.part.main {
         checks::watch_room(receiver, &dataset, cx);
     }
+    let resumable = kept::may_keep(receiver, cx).await?;
     match &receiver.goal {
-        Goal::Into(into) => beside(receiver, into, &dataset, header, cx).await?,
+        // What is there stays as it is until the rest has come.
+        Goal::Into(_) if kept::goes_on(&dataset, header, cx) => {}
+        Goal::Into(into) => {
+            kept::give_up(receiver, &dataset, cx).await?;
+            let kept = || Kept::part_of(&header.part.guid, resumable);
+            beside(receiver, into, &dataset, header, &kept, cx).await?;
+        }
         Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,
     }
     let pristine = matches!(receiver.goal, Goal::Into(_)) && header.from_guid.is_none();
-    let flags = flags(&features, pristine);
+    let flags = flags(&features, pristine, resumable);
     Ok(Zfs::command(&flags, &[&format!("{dataset}@{}", header.part.snapshot)])?.into())
 }
 
-fn flags(features: &Features, pristine: bool) -> Vec<&'static str> {
+/// What is received is never mounted, and nothing in a pristine copy ever runs setuid, whatever the
+/// sender's properties say.
+fn flags(features: &Features, pristine: bool, resumable: bool) -> Vec<&'static str> {
     let mut flags = vec!["receive"];
+    if resumable {
+        flags.push("-s");
+    }
     if features.unmounted {
         flags.push("-u");
     }
     if pristine && features.receive_properties {
-        flags.extend(["-o", "mountpoint=none", "-o", "readonly=on"]);
+        flags.extend(["-x", "mountpoint"]);
+        flags.extend(PRISTINE.iter().flat_map(|property| ["-o", property]));
     }
     flags
 }
 
+/// Properties of a pristine copy.
+pub(super) const PRISTINE: [&str; 3] = ["readonly=on", "canmount=noauto", "setuid=off"];
+
 /// The pristine copy: its dataset is new, or stands exactly at the base.
-async fn beside(receiver: &Receiver, into: &str, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
+async fn beside(
+    receiver: &Receiver,
+    into: &str,
+    dataset: &str,
+    header: &StreamHeader,
+    kept: &(dyn Fn() -> Kept + Sync),
+    cx: &StageCx,
+) -> Result<()> {
     let zfs = &receiver.zfs;
     if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
         let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
         let (base, received) = (base.guid, header.part.guid.clone());
-        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received })?;
+        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, kept: kept() })?;
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {
-        cx.arm(DestroyDataset::new(zfs, into))?;
+        cx.arm(DestroyDataset::new(zfs, into).unless(kept()))?;
         let hidden = [("mountpoint", "none"), ("canmount", "off")];
         zfs.create(into, &hidden.map(|(property, value)| (property.to_owned(), value.to_owned()))).await?;
     }
-    cx.arm(DestroyDataset::new(zfs, dataset))?;
+    cx.arm(DestroyDataset::new(zfs, dataset).unless(kept()))?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use reseed_storage::directory::is_free;
 use reseed_storage::plan::no_room;
 use reseed_storage::room::Room;
 
-use super::Receiver;
+use super::{Receiver, kept};
 use crate::aside;
 use crate::check;
 use crate::mapping::Goal;
@@ -35,7 +35,7 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
         let all = Some(all);
         let pristine = async {
             if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
-                && let Some(base) = judge(zfs, dataset, outgoing.base.as_deref()).await?
+                && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
             {
                 unmodified(zfs, dataset, &base).await?;
             }
@@ -100,7 +100,7 @@ async fn has_parent(zfs: &Zfs, dataset: &str) -> Result<()> {
 /// Gives the base.
 pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<Option<Snapshot>> {
     let Some(base) = base else {
-        if !zfs.exists(dataset).await? {
+        if !zfs.exists(dataset).await? || only_partial(zfs, dataset).await? {
             return Ok(None);
         }
         return Err(nothing_common(zfs, dataset).await?);
@@ -116,6 +116,11 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         return Err(error.hint(format!("if the newer ones can go: `zfs rollback -r {name}`")));
     }
     Ok(Some(snapshots[at].clone()))
+}
+
+/// Whether a dataset is nothing but what is kept of a cut-off receive.
+async fn only_partial(zfs: &Zfs, dataset: &str) -> Result<bool> {
+    Ok(zfs.snapshots(dataset).await?.is_empty() && zfs.token(dataset).await?.is_some())
 }
 
 /// Refuses where a pristine copy was written to, where this `zfs` can tell. (Receiving tells it too.)

@@ -9,8 +9,9 @@ use reseed_core::{Error, Result};
 use reseed_storage::mirror::{self, Mirror};
 use reseed_storage::pristine::Pristine;
 
-use super::Receiver;
+use super::begin::PRISTINE;
 use super::volume::InPlace;
+use super::{Receiver, kept};
 use crate::fresh;
 use crate::mapping::Goal;
 use crate::place::{self, Misplaced, Origin};
@@ -24,9 +25,10 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     let target = receiver.target().await?;
     for (part, dataset) in &received.parts {
         receiver.zfs.set(&format!("{dataset}@{}", part.snapshot), "reseed:target", &target).await?;
+        kept::remember(receiver, &part.dataset, dataset, cx).await?;
     }
     let datasets = received.parts.iter().map(|(part, dataset)| (dataset.clone(), part.guid.clone())).collect();
-    let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep };
+    let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep, anchor: None };
     match &receiver.goal {
         Goal::Into(_) => {
             cx.after_commit(prune)?;
@@ -61,8 +63,11 @@ async fn keep_pristine(receiver: &Receiver, headers: &[StreamHeader]) -> Result<
     }
     for header in headers.iter().filter(|header| header.from_guid.is_none()) {
         let dataset = receiver.dataset(&header.part)?;
-        zfs.set(&dataset, "readonly", "on").await?;
-        zfs.set(&dataset, "mountpoint", "none").await?;
+        for property in ["mountpoint=none"].iter().chain(&PRISTINE) {
+            if let Some((property, value)) = property.split_once('=') {
+                zfs.set(&dataset, property, value).await?;
+            }
+        }
     }
     Ok(())
 }

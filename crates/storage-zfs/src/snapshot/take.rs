@@ -8,8 +8,9 @@ use reseed_core::{Error, Result};
 use crate::layout::Part;
 use crate::name;
 use crate::parse::Features;
-use crate::shared::Listed;
-use crate::undo::DestroySnapshot;
+use crate::prune;
+use crate::shared::{Listed, ReceivePlan};
+use crate::undo::{DestroySnapshot, Kept, Receiver};
 use crate::zfs::Zfs;
 
 /// Snapshots these datasets, atomically within each pool, and reads their identities.
@@ -20,8 +21,13 @@ pub(super) async fn take(
     target: &str,
     cx: &StageCx,
 ) -> Result<Vec<SnapshotPart>> {
-    let mut act =
-        Act { zfs, short: name::snapshot(cx.run_id()), properties: properties(target, cx), armed: vec![], cx };
+    let receiver = cx.board().get::<ReceivePlan>().filter(|plan| plan.resumable).map(|plan| Receiver {
+        zfs: plan.zfs.clone(),
+        datasets: plan.datasets.iter().map(|(part, dataset)| (part.dataset.clone(), dataset.clone())).collect(),
+        tag: prune::tag(target),
+    });
+    let (short, properties) = (name::snapshot(cx.run_id()), properties(target, cx));
+    let mut act = Act { zfs, short, properties, receiver, armed: vec![], cx };
     let mut pools: Vec<_> = parts.iter().map(|part| name::pool(&part.dataset)).collect();
     pools.dedup();
     for pool in pools {
@@ -69,6 +75,7 @@ struct Act<'a> {
     zfs: &'a Zfs,
     short: String,
     properties: Vec<String>,
+    receiver: Option<Receiver>,
     armed: Vec<Armed>,
     cx: &'a StageCx,
 }
@@ -107,8 +114,9 @@ impl Act<'_> {
     }
 
     fn arm(&mut self, dataset: &str, tree: bool) -> Result<()> {
-        let (dataset, short) = (dataset.to_owned(), self.short.clone());
-        self.armed.push(self.cx.arm(DestroySnapshot { zfs: self.zfs.clone(), dataset, short, tree })?);
+        let (dataset, short, receiver) = (dataset.to_owned(), self.short.clone(), self.receiver.clone());
+        let (zfs, kept) = (self.zfs.clone(), Kept::default());
+        self.armed.push(self.cx.arm(DestroySnapshot { zfs, dataset, short, tree, receiver, kept })?);
         Ok(())
     }
 

@@ -12,6 +12,9 @@ pub struct Expected {
     pub guid: String,
     /// GUID of what the increment starts from; `None` for a whole.
     pub from_guid: Option<String>,
+    /// Whether it goes on with one that was interrupted. `zfs send -t` begins at the beginning where nothing
+    /// had arrived, so that it may; any other stream must not.
+    pub rest: bool,
 }
 
 /// Reads one stream and judges it.
@@ -168,6 +171,11 @@ impl Expected {
         let (guid, from) = (hex(begin.to_guid), some(begin.from_guid).map(hex));
         if guid != self.guid {
             return Some(format!("it sends {} ({guid}) and not {}", begin.name, self.guid));
+        }
+        if begin.features.has("resuming") && !self.rest {
+            return Some(
+                "it is the rest of an interrupted stream, and a stream from its beginning was expected".to_owned(),
+            );
         }
         let words = |from: &Option<String>| match from {
             Some(from) => format!("an increment from {from}"),

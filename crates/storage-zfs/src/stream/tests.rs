@@ -132,7 +132,7 @@ fn a_compound_stream_that_lacks_what_it_promises_is_not_whole() {
 fn another_stream_than_the_expected_one_is_told_at_its_first_record() {
     let stream = Make::default().stream();
     let judge = |guid: &str, from: Option<&str>| {
-        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned) };
+        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned), rest: false };
         Reader::of(expected).push(&stream[..400])
     };
     let (one, two) = ("0000000000000001", "0000000000000002");
@@ -140,6 +140,22 @@ fn another_stream_than_the_expected_one_is_told_at_its_first_record() {
     for (guid, from) in [(one, Some(one)), (two, None), (two, Some(two))] {
         assert!(matches!(judge(guid, from), Err(Broken::Other { record: 1, offset: 0, .. })));
     }
+}
+
+#[test]
+fn the_rest_of_a_stream_is_whole_only_where_a_rest_is_expected() {
+    let (whole, rest) = (Make::default().stream(), Make::default().rest());
+    let judge = |bytes: &[u8], rest| {
+        let (guid, from_guid) = ("0000000000000002".to_owned(), Some("0000000000000001".to_owned()));
+        let mut reader = Reader::of(Expected { guid, from_guid, rest });
+        reader.push(bytes).and_then(|()| reader.finish())
+    };
+    judge(&rest, true).unwrap();
+    // Nothing had arrived: `zfs send -t` begins at the beginning.
+    judge(&whole, true).unwrap();
+    let beheaded = judge(&rest, false).unwrap_err();
+    assert!(matches!(&beheaded, Broken::Other { what, .. } if what.contains("the rest of")), "{beheaded}");
+    assert!(matches!(judge(&rest[..rest.len() - 312], true), Err(Broken::Cut { .. })));
 }
 
 #[test]
@@ -179,7 +195,8 @@ async fn a_watched_stream_ends_cleanly_only_when_it_is_whole() {
     use reseed_core::item::Pass;
     use reseed_core::stream::{Chunks, collect};
 
-    let expected = Expected { guid: "0000000000000002".into(), from_guid: Some("0000000000000001".into()) };
+    let expected =
+        Expected { guid: "0000000000000002".into(), from_guid: Some("0000000000000001".into()), rest: false };
     let collected = |bytes: &[u8]| {
         let chunks = bytes.chunks(50).map(bytes::Bytes::copy_from_slice).collect();
         collect(super::Whole(expected.clone()).pass(Box::new(Chunks::new(chunks))), usize::MAX)

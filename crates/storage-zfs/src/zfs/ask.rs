@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reseed_core::host::Command;
 
 use super::{Result, Zfs, ZfsError};
-use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot};
+use crate::parse::{self, Features, Filesystem, KINDS, Mounts, Property, Rights, Said, Snapshot, Token};
 
 /// Prints what is mounted.
 pub(crate) const MOUNTS: &str = "cat /proc/self/mounts 2>/dev/null || mount -p";
@@ -57,6 +57,23 @@ impl Zfs {
         absent(text).map(|text| parse::snapshots(&text.unwrap_or_default(), dataset))
     }
 
+    /// Snapshots of every pool that say for which target reseed made them, with that target.
+    pub(crate) async fn made_for_targets(&self) -> Result<Vec<(String, String)>> {
+        let flags =
+            ["get", "-Hp", "-t", "snapshot", "-s", "local", "-o", "name,property,value,source", "reseed:target"];
+        let told = parse::properties(&self.run(&flags, &[]).await?);
+        Ok(told.into_iter().filter_map(|(name, mut all)| Some((name, all.remove("reseed:target")?.value))).collect())
+    }
+
+    /// Every bookmark of every pool; none where this `zfs` has none.
+    pub(crate) async fn bookmarks(&self) -> Result<Vec<String>> {
+        if !self.features().await?.bookmarks {
+            return Ok(vec![]);
+        }
+        let told = self.run(&["list", "-H", "-o", "name", "-t", "bookmark"], &[]).await?;
+        Ok(told.lines().map(str::to_owned).collect())
+    }
+
     /// As [`snapshots`](Self::snapshots), of several datasets.
     pub(crate) async fn snapshots_of(&self, datasets: &[&str]) -> Result<Vec<Vec<Snapshot>>> {
         if datasets.is_empty() {
@@ -79,6 +96,38 @@ impl Zfs {
     pub(crate) async fn guid(&self, name: &str) -> Result<Option<String>> {
         let text = absent(self.run(&["get", "-Hp", "-o", "value", "guid"], &[name]).await)?;
         Ok(text.and_then(|text| text.trim().parse::<u64>().ok()).map(|guid| format!("{guid:016x}")))
+    }
+
+    /// What of a cut-off receive into this dataset is kept and can be resumed; `None` where nothing is.
+    pub(crate) async fn token(&self, dataset: &str) -> Result<Option<Token>> {
+        let flags = ["get", "-Hp", "-o", "value", "receive_resume_token"];
+        let text = match absent(self.run(&flags, &[dataset]).await) {
+            // An old `zfs` has no such property.
+            Err(error) if error.said() == Some(Said::Unsupported) => return Ok(None),
+            text => text?.unwrap_or_default(),
+        };
+        self.read_token(text.trim()).await
+    }
+
+    /// Datasets in which something of a cut-off receive is kept: this one and those below it.
+    pub(crate) async fn partials(&self, root: &str) -> Result<Vec<String>> {
+        let flags = ["get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value", "receive_resume_token"];
+        let text = match absent(self.run(&flags, &[root]).await) {
+            Err(error) if error.said() == Some(Said::Unsupported) => return Ok(vec![]),
+            text => text?.unwrap_or_default(),
+        };
+        let told = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(told.filter(|(_, value)| Token::is_one(value.trim())).map(|(name, _)| name.to_owned()).collect())
+    }
+
+    async fn read_token(&self, text: &str) -> Result<Option<Token>> {
+        if !Token::is_one(text) {
+            return Ok(None);
+        }
+        // It fails where the snapshot is not here, and tells what is in the token all the same.
+        let command = Self::command(&["send", "-nvP", "-t", text], &[])?;
+        let output = self.host.output(command).await.map_err(ZfsError::Host)?;
+        Ok(Token::read(text, &format!("{}\n{}", output.text(), output.exit.stderr())))
     }
 
     /// Whether a dataset or snapshot is there.
