@@ -1,5 +1,5 @@
 //! A secret that can be recognised goes through a whole run and is seen nowhere: in no argument vector of any
-//! process, in no line of output.
+//! process, in no line of output, in no file that the run leaves for those after it.
 
 #[allow(dead_code, reason = "each test program uses its part")]
 mod basebackup;
@@ -48,7 +48,9 @@ async fn runs_without_a_trace(file: &str, environment: &[(&str, &str)], secret: 
         let (secret, end) = (secret.to_owned(), Arc::clone(&end));
         move || look(&secret, witness, &end)
     });
+    let state = tempfile::tempdir().unwrap();
     let mut run = Tool::new(reseed_tests::binary()).args(["run", file, "--json", "-v"]).env("RUST_LOG", "trace");
+    run = run.env("RESEED_STATE_DIR", state.path().to_string_lossy());
     for (name, value) in environment {
         run = run.env(name, *value);
     }
@@ -63,6 +65,11 @@ async fn runs_without_a_trace(file: &str, environment: &[(&str, &str)], secret: 
     for text in [out, talk] {
         assert_eq!(text.lines().find(|line| line.contains(secret)), None);
     }
+    let grep = |word: &str| {
+        Tool::new("grep").args(["-rlF", "--", word, &state.path().to_string_lossy()]).output().unwrap().stdout
+    };
+    assert!(!grep("\"committed\"").is_empty(), "the journal of the run is there");
+    assert_eq!(String::from_utf8_lossy(&grep(secret)), "", "the state of runs has the secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]
