@@ -38,7 +38,7 @@ pub enum Command {
     /// Take runs that died to their end: back where they had not committed, else their chores are done.
     ///
     /// A run dies when its process is killed or its machine goes down. What it did is in its journal, in
-    /// the state directory: $RESEED_STATE_DIR, else /var/lib/reseed for root and ~/.local/state/reseed
+    /// the state directory: $RESEED_STATE_DIR, else /var/lib/reseed/state for root and ~/.local/state/reseed
     /// for others. `reseed run` does the same by itself before it begins. Exits with 0 if nothing is left,
     /// and with 4 if something could not be taken back: the commands to type are printed.
     Recover(RecoverArgs),

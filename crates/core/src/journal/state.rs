@@ -65,14 +65,14 @@ impl StateDirectory {
         Self { path: path.into() }
     }
 
-    /// Where it is without being told: `$RESEED_STATE_DIR`; else `/var/lib/reseed` for root, and
+    /// Where it is without being told: `$RESEED_STATE_DIR`; else `/var/lib/reseed/state` for root, and
     /// `$XDG_STATE_HOME/reseed` or `~/.local/state/reseed` for others.
     ///
     /// # Errors
     /// When none of these is known.
     pub fn standard() -> Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/reseed"));
+        let root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/reseed/state"));
         let path = set("RESEED_STATE_DIR").or_else(root);
         let path = path.or_else(|| Some(set("XDG_STATE_HOME")?.join("reseed")));
         let path = path.or_else(|| Some(set("HOME")?.join(".local/state/reseed")));
@@ -94,7 +94,9 @@ impl StateDirectory {
     fn make(&self) -> Result<()> {
         let runs = self.runs();
         let missing: Vec<_> = runs.ancestors().take_while(|directory| !directory.exists()).collect();
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs);
+        // What is above it is not only this user's: copies may be mounted there.
+        let above = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let made = above.and_then(|()| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs));
         made.map_err(|error| wrong(&runs, error))?;
         for directory in missing {
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
