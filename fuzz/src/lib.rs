@@ -16,23 +16,26 @@ use std::path::PathBuf;
 pub struct Target {
     /// Its name, also that of its directory in `corpus/`.
     pub name: &'static str,
-    /// Takes anything. Panics where what must hold does not.
-    pub run: fn(&[u8]),
-    /// What good inputs look like.
+    /// Takes anything, and says whether that was good. Panics where what must hold does not.
+    pub run: fn(&[u8]) -> bool,
+    /// What good inputs look like, and what is nearly good.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// How many of the seeds are good, at least: changes of what nobody accepts find little.
+    pub good: usize,
 }
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    Target { name: "pipeline", run: stored::pipeline, seeds: stored::pipelines },
-    Target { name: "manifest", run: stored::manifest, seeds: stored::manifests },
-    Target { name: "frames", run: stored::frames, seeds: stored::framed },
-    Target { name: "guard", run: guard::line, seeds: guard::lines },
-    Target { name: "guard-job", run: guard::job, seeds: guard::jobs },
-    Target { name: "zfs-prints", run: printed::zfs, seeds: printed::of_zfs },
-    Target { name: "btrfs-prints", run: printed::btrfs, seeds: printed::of_btrfs },
-    Target { name: "zfs-stream", run: stored::zfs_stream, seeds: stored::zfs_streams },
-    Target { name: "btrfs-stream", run: stored::btrfs_stream, seeds: stored::btrfs_streams },
+    Target { name: "pipeline", run: stored::pipeline, seeds: stored::pipelines, good: 1 },
+    Target { name: "manifest", run: stored::manifest, seeds: stored::manifests, good: 2 },
+    Target { name: "journal", run: stored::journal, seeds: stored::journals, good: 3 },
+    Target { name: "frames", run: stored::frames, seeds: stored::framed, good: 2 },
+    Target { name: "guard", run: guard::line, seeds: guard::lines, good: 5 },
+    Target { name: "guard-job", run: guard::job, seeds: guard::jobs, good: 5 },
+    Target { name: "zfs-prints", run: printed::zfs, seeds: printed::of_zfs, good: 7 },
+    Target { name: "btrfs-prints", run: printed::btrfs, seeds: printed::of_btrfs, good: 4 },
+    Target { name: "zfs-stream", run: stored::zfs_stream, seeds: stored::zfs_streams, good: 1 },
+    Target { name: "btrfs-stream", run: stored::btrfs_stream, seeds: stored::btrfs_streams, good: 0 },
 ];
 
 /// The target of this name.

@@ -5,7 +5,7 @@
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     use std::sync::OnceLock;
-    static CHOSEN: OnceLock<fn(&[u8])> = OnceLock::new();
+    static CHOSEN: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
     let run = CHOSEN.get_or_init(|| {
         let name = std::env::var("RESEED_FUZZ").unwrap_or_default();
         reseed_fuzz::target(&name).expect("RESEED_FUZZ names a target").run

@@ -1,15 +1,17 @@
 //! What programs of another machine print.
 
 /// Everything that is read of `zfs`; the first line is the dataset that was asked about.
-pub(crate) fn zfs(data: &[u8]) {
+pub(crate) fn zfs(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data);
     let (dataset, text) = text.split_once('\n').unwrap_or(("tank/pg", &text));
     reseed_storage_zfs::testkit::read(text, dataset);
+    true
 }
 
 /// Everything that is read of `btrfs` and of mount tables.
-pub(crate) fn btrfs(data: &[u8]) {
+pub(crate) fn btrfs(data: &[u8]) -> bool {
     reseed_storage_btrfs::testkit::read(&String::from_utf8_lossy(data));
+    true
 }
 
 pub(crate) fn of_zfs() -> Vec<Vec<u8>> {

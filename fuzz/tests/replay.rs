@@ -103,6 +103,7 @@ macro_rules! targets {
 targets! {
     pipeline: "pipeline";
     manifest: "manifest";
+    journal: "journal";
     frames: "frames";
     guard: "guard";
     guard_job: "guard-job";
@@ -110,6 +111,17 @@ targets! {
     btrfs_prints: "btrfs-prints";
     zfs_stream: "zfs-stream";
     btrfs_stream: "btrfs-stream";
+}
+
+#[test]
+fn good_seeds_are_good() {
+    let mut wrong = vec![];
+    for target in TARGETS {
+        let good = (target.seeds)().iter().filter(|seed| (target.run)(seed)).count();
+        println!("{}: {good} of {} are good", target.name, (target.seeds)().len());
+        wrong.extend((good < target.good).then(|| format!("{}: only {good} of the seeds are good", target.name)));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A secret that can be recognised goes through a whole run and is seen nowhere: in no argument vector of any
+<<<<<<< HEAD
 //! process, in no line of output and of its journal.
+=======
+//! process, in no line of output, in no file that the run leaves for those after it.
+>>>>>>> wip-loose
 
 #[allow(dead_code, reason = "each test program uses its part")]
 mod basebackup;
@@ -68,6 +72,11 @@ async fn runs_without_a_trace(file: &str, environment: &[(&str, &str)], secret: 
     for text in [out, talk, journal.into()] {
         assert_eq!(text.lines().find(|line| line.contains(secret)), None);
     }
+    let grep = |word: &str| {
+        Tool::new("grep").args(["-rlF", "--", word, &state.path().to_string_lossy()]).output().unwrap().stdout
+    };
+    assert!(!grep("\"committed\"").is_empty(), "the journal of the run is there");
+    assert_eq!(String::from_utf8_lossy(&grep(secret)), "", "the state of runs has the secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]

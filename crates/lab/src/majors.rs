@@ -80,7 +80,10 @@ impl Major {
 
     /// The directory of the programs as the servers' user can call them, with nothing set in the
     /// environment: where the libraries lie apart, one in the lab with a wrapper for each program.
-    pub(crate) fn callable(&self, lab: &Lab) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When the wrappers can't be written.
+    pub fn callable(&self, lab: &Lab) -> Result<PathBuf> {
         if !self.fetched {
             return Ok(self.directory.join("bin"));
         }

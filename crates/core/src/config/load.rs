@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::limits::{ApproachConfig, Stall};
 use super::table::read_value;
-use super::{BuildCx, Period, Problem, Table, nearest, variables};
+use super::{BuildCx, Located, Period, Problem, Table, nearest, variables};
 use crate::Kind;
 use crate::engine::{Approach, Misfit, Pipeline};
 use crate::registry;
@@ -238,6 +238,9 @@ pub(super) fn add_resources<'i>(root: DeTable<'i>, cx: &mut BuildCx<'i>) {
     }
 }
 
+/// What to do about a `timeout` of nothing.
+const NO_LIMIT: &str = "without `timeout` there is no limit";
+
 type Folded = (Pipeline, Vec<Kind>);
 type BuiltStage = (Range<usize>, Option<Arc<dyn Stage>>);
 
@@ -254,10 +257,13 @@ fn build_picked(picked: &Spanned<String>, mut table: Table<'_>, cx: &mut BuildCx
     let plugins = registry::stages();
     match plugins.iter().find(|plugin| plugin.name == picked.get_ref()) {
         Some(plugin) => cx.at(picked.span(), |cx| {
-            let limit = if plugin.keeps_time() { None } else { cx.take::<Period>(&mut table, "timeout") };
+            let limit = if plugin.keeps_time() { None } else { cx.take::<Located<Period>>(&mut table, "timeout") };
+            if let Some(zero) = limit.as_ref().filter(|limit| limit.0.is_zero()) {
+                cx.problem(Problem::at(zero.span(), "no stage is done in no time").hint(NO_LIMIT));
+            }
             let inner = (plugin.build)(table, cx)?;
             Some(match limit {
-                Some(limit) => Arc::new(Limited { inner, limit: limit.0 }),
+                Some(limit) => Arc::new(Limited { inner, limit: limit.into_inner().0 }),
                 None => inner,
             })
         }),

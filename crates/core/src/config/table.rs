@@ -84,7 +84,9 @@ impl<'i> Table<'i> {
             }
             set_aside.extend(meant(error.message()));
             let span = error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| self.span.clone());
-            cx.problem(explain(error.message(), span.clone(), &self.taken));
+            // What a stage takes besides is not known in the tables within it.
+            let inside = self.entries.values().any(|value| encloses(&value.span(), &span));
+            cx.problem(explain(error.message(), span.clone(), if inside { &[] } else { &self.taken }));
             match self.remove_entry_at(&span) {
                 Some(key) if missing.is_none() => set_aside.push(key),
                 _ => return None,
@@ -93,19 +95,27 @@ impl<'i> Table<'i> {
     }
 
     fn remove_entry_at(&mut self, span: &Range<usize>) -> Option<String> {
-        let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-        let entry = self.entries.iter().find(|(key, value)| holds(key.span()) || holds(value.span()));
+        let entry =
+            self.entries.iter().find(|(key, value)| [key.span(), value.span()].iter().any(|one| encloses(one, span)));
         let key = entry.map(|(key, _)| key.get_ref().to_string())?;
         self.entries.remove(key.as_str());
         Some(key)
     }
 }
 
-/// Reads one value. A problem is told at its place.
+fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// Reads one value. A problem is told at its place, which may be within the value.
 pub(super) fn read_value<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Option<T> {
-    let span = value.span();
+    let whole = value.span();
     let read = T::deserialize(ValueDeserializer::from(value));
-    read.map_err(|error| problems.push(explain(error.message(), span, &[]))).ok()
+    read.map_err(|error| {
+        let span = error.span().filter(|span| !span.is_empty()).unwrap_or(whole);
+        problems.push(explain(error.message(), span, &[]));
+    })
+    .ok()
 }
 
 /// The name in back-quotes after `prefix`.

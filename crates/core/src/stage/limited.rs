@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{Branch, CheckCx, Claim, Holdings, Stage, StageCx};
 use crate::guard::Grant;
+use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
 use crate::{Kind, Mismatch, Result};
@@ -52,6 +53,18 @@ impl Stage for Limited {
 
     fn branches(&self) -> &[Branch] {
         self.inner.branches()
+    }
+
+    fn locks(&self) -> Vec<Claim> {
+        self.inner.locks()
+    }
+
+    async fn scout(&self, cx: &CheckCx) {
+        self.inner.scout(cx).await;
+    }
+
+    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
+        self.inner.grants(cx).await
     }
 
     fn locks(&self) -> Vec<Claim> {

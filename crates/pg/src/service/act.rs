@@ -262,11 +262,60 @@ pub(crate) mod tests {
 
     #[test]
     fn each_service_is_called_as_it_wants() {
-        let stop = |control| server(control).stop_argv(StopMode::Fast).join(" ");
-        let cluster = Control::PgCtlCluster { version: None, name: "main".into() };
-        assert_eq!(stop(cluster), "pg_ctlcluster 15 main stop -m fast");
-        assert_eq!(stop(Control::FreeBsd { name: "postgresql".into() }), "service postgresql onestop");
-        assert_eq!(stop(Control::Systemd { unit: "postgresql@15-main".into() }), "systemctl stop postgresql@15-main");
+        let words = |argv: &[&str]| argv.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let cluster = |version| Control::PgCtlCluster { version, name: "main".into() };
+        let own = Control::Command { start: words(&["/opt/ha pg", "start"]), stop: words(&["/opt/ha pg", "stop"]) };
+        let pg_ctl = "/usr/lib/postgresql/15/bin/pg_ctl";
+        let (data, log) = ("/data/it's here", "/data/it's here.log");
+        for (control, start, stop) in [
+            (
+                Control::PgCtl { options: None },
+                &[pg_ctl, "-D", data, "-l", log, "-w", "-t", "90", "start"][..],
+                &[pg_ctl, "-D", data, "-m", "fast", "-W", "stop"][..],
+            ),
+            (
+                cluster(None),
+                &["pg_ctlcluster", "15", "main", "start"],
+                &["pg_ctlcluster", "15", "main", "stop", "-m", "fast"],
+            ),
+            (
+                cluster(Some(17)),
+                &["pg_ctlcluster", "17", "main", "start"],
+                &["pg_ctlcluster", "17", "main", "stop", "-m", "fast"],
+            ),
+            (
+                Control::Systemd { unit: "postgresql@15-main".into() },
+                &["systemctl", "start", "postgresql@15-main"],
+                &["systemctl", "stop", "postgresql@15-main"],
+            ),
+            // Without `one`, a script of rc.d that is not enabled does nothing and exits 0.
+            (
+                Control::FreeBsd { name: "postgresql".into() },
+                &["service", "postgresql", "onestart"],
+                &["service", "postgresql", "onestop"],
+            ),
+            (own, &["/opt/ha pg", "start"], &["/opt/ha pg", "stop"]),
+        ] {
+            let server = server(control);
+            assert_eq!(server.start_argv(Duration::from_secs(90)), start);
+            assert_eq!(server.stop_argv(StopMode::Fast), stop);
+        }
+    }
+
+    #[test]
+    fn what_is_the_systems_is_called_as_root_and_what_is_the_servers_as_its_user() {
+        use reseed_core::host::Become;
+        let called = |control: Control| {
+            let server = server(control);
+            let command = server.wrapped(server.start_argv(Duration::from_secs(90)));
+            command.argv("op", Some(Become::Doas))[..4].join(" ")
+        };
+        let unit = Control::Systemd { unit: "postgresql@15-main".into() };
+        let debian = Control::PgCtlCluster { version: None, name: "main".into() };
+        for control in [unit, debian, Control::FreeBsd { name: "postgresql".into() }] {
+            assert_eq!(called(control), "doas -n -- env");
+        }
+        assert_eq!(called(Control::PgCtl { options: None }), "doas -n -u postgres");
     }
 
     #[test]

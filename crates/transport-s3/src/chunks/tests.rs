@@ -300,6 +300,20 @@ async fn a_store_that_fails_at_any_call_fails_the_whole() {
 }
 
 #[tokio::test]
+async fn whoever_gives_up_leaves_nothing_on_its_way() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        let how = Writing { chunk: 1000, in_flight: 8, ..how() };
+        // It breaks off behind seven chunks, which nobody has waited for.
+        write(&Keeping::new(&store, "run"), 0, stream(&noise(7030), true), &how).await.unwrap_err();
+        let streams = std::fs::read_dir(directory.path().join("chunks/run")).unwrap();
+        let chunks = streams.flat_map(|stream| std::fs::read_dir(stream.unwrap().path()).unwrap());
+        assert_eq!(chunks.count(), 7, "and no file of another name");
+    }
+}
+
+#[tokio::test]
 async fn what_is_encrypted_comes_back_to_who_has_the_key_and_to_nobody_else() {
     use age::secrecy::ExposeSecret;
     let directory = tempfile::tempdir().unwrap();

@@ -109,7 +109,8 @@ pub struct Written {
 ///
 /// # Errors
 /// When the stream or the store fails. What was stored by then is left to the caller, who knows the
-/// names: they begin with [`format::chunks_of`] the upload.
+/// names: they begin with [`format::chunks_of`] the upload. Nothing is on its way any more, so that
+/// whoever lists them then sees all.
 pub async fn write(to: &Keeping, number: usize, stream: BoxStream, how: &Writing) -> Result<Written> {
     write_judged(to, number, stream, Judge::default(), how).await
 }
@@ -127,18 +128,12 @@ pub async fn write_judged(
     how: &Writing,
 ) -> Result<Written> {
     let mut going = Going { tasks: JoinSet::new(), done: vec![], most: how.in_flight.max(1) };
-    let (mut hash, mut size) = (sha2::Sha256::new(), 0);
-    let mut cutter = Cutter::new(stream, judge, how.chunk.max(1));
-    for index in 0.. {
-        let Some(plain) = cutter.next().await? else { break };
-        hash.update(&plain);
-        size += plain.len() as u64;
-        going.room().await?;
-        let (to, how) = (to.clone(), how.clone());
-        going.tasks.spawn(async move { Ok((index, keep(to, (number, index), plain, how).await?)) });
+    let cutter = Cutter::new(stream, judge, how.chunk.max(1));
+    let written = going.all(to, number, cutter, how).await;
+    if written.is_err() {
+        going.settle().await;
     }
-    let (chunks, sent) = going.end().await?;
-    Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
+    written
 }
 
 /// A chunk that is kept, and whether it had to be stored for that.
@@ -199,6 +194,27 @@ struct Going {
 }
 
 impl Going {
+    /// Sends every chunk of a stream on its way, and waits for all.
+    async fn all(&mut self, to: &Keeping, number: usize, mut cutter: Cutter, how: &Writing) -> Result<Written> {
+        let (mut hash, mut size) = (sha2::Sha256::new(), 0);
+        for index in 0.. {
+            let Some(plain) = cutter.next().await? else { break };
+            hash.update(&plain);
+            size += plain.len() as u64;
+            self.room().await?;
+            let (to, how) = (to.clone(), how.clone());
+            self.tasks.spawn(async move { Ok((index, keep(to, (number, index), plain, how).await?)) });
+        }
+        let (chunks, sent) = self.end().await?;
+        Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
+    }
+
+    /// Waits for what is on its way, however it ends: a chunk that is given up may still be stored, and
+    /// who takes the upload back would not see it.
+    async fn settle(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     /// Waits until one more may be on its way.
     async fn room(&mut self) -> Result<()> {
         while self.tasks.len() >= self.most {
@@ -214,12 +230,12 @@ impl Going {
     }
 
     /// All of them, in order, and the bytes of those that had to be stored.
-    async fn end(mut self) -> Result<(Vec<Chunk>, u64)> {
+    async fn end(&mut self) -> Result<(Vec<Chunk>, u64)> {
         while !self.tasks.is_empty() {
             self.one().await?;
         }
         self.done.sort_by_key(|(index, _)| *index);
         let sent = self.done.iter().filter(|(_, kept)| kept.1).map(|(_, kept)| kept.0.stored).sum();
-        Ok((self.done.into_iter().map(|(_, (chunk, _))| chunk).collect(), sent))
+        Ok((self.done.drain(..).map(|(_, (chunk, _))| chunk).collect(), sent))
     }
 }

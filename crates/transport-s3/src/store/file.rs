@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
+use tokio::sync::RwLock;
 
 use super::{Key, Object, Sha256, Store};
 use tree::Tree;
@@ -22,17 +23,31 @@ use tree::Tree;
 #[derive(Debug, Clone)]
 pub struct FileStore {
     tree: Arc<Tree>,
+    /// Held by each write until it is done, also by one that nobody waits for any more: a listing waits
+    /// for those that began before it, so that what takes an upload back finds all of it.
+    writing: Arc<RwLock<()>>,
 }
 
 impl FileStore {
     /// A store in this directory. Nothing is touched before the first call.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { tree: Arc::new(Tree::new(root.into())) }
+        Self { tree: Arc::new(Tree::new(root.into())), writing: Arc::default() }
     }
 
     /// The directory.
     pub fn root(&self) -> &Path {
         self.tree.root()
+    }
+
+    /// Writes beside the runtime.
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Tree) -> Result<T> + Send + 'static) -> Result<T> {
+        let writing = Arc::clone(&self.writing).read_owned().await;
+        self.blocking(move |tree| {
+            let done = work(tree);
+            drop(writing);
+            done
+        })
+        .await
     }
 
     /// Runs work that blocks beside the runtime.
@@ -51,7 +66,7 @@ impl Store for FileStore {
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
         let key = key.clone();
-        self.blocking(move |tree| {
+        self.write(move |tree| {
             sha256.check(&key, &bytes)?;
             tree.replace(&key, &bytes)
         })
@@ -60,7 +75,7 @@ impl Store for FileStore {
 
     async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
         let key = key.clone();
-        self.blocking(move |tree| {
+        self.write(move |tree| {
             sha256.check(&key, &bytes)?;
             tree.create(&key, &bytes)
         })
@@ -79,6 +94,7 @@ impl Store for FileStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         let prefix = prefix.to_owned();
+        drop(self.writing.write().await);
         self.blocking(move |tree| tree.list(&prefix)).await
     }
 
@@ -91,6 +107,7 @@ impl Store for FileStore {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::task::Poll;
 
     use super::*;
 
@@ -129,6 +146,21 @@ mod tests {
         assert!(!store.put_new(&key("a/b"), bytes.clone(), Sha256::of(&bytes)).await.unwrap());
         assert!(store.put(&key("a/c"), bytes, Sha256([0; 32])).await.is_err());
         assert_eq!(directory.path().join("a").read_dir().unwrap().count(), 1);
+    }
+
+    /// A stage that is cancelled is dropped, and its writes with it: the system does them all the same.
+    #[tokio::test]
+    async fn a_listing_has_what_was_on_its_way_when_its_writer_was_dropped() {
+        let (_directory, store) = store();
+        let (bytes, mut begun) = (Bytes::from(vec![7; 1 << 20]), vec![]);
+        for number in 0..20 {
+            let (key, sha256) = (key(&format!("a/{number}")), Sha256::of(&bytes));
+            let mut put = store.put(&key, bytes.clone(), sha256);
+            assert!(std::future::poll_fn(|cx| Poll::Ready(put.as_mut().poll(cx))).await.is_pending());
+            begun.push(key.clone());
+        }
+        let listed: Vec<_> = store.list("a/").await.unwrap().into_iter().map(|object| object.key).collect();
+        assert!(begun.iter().all(|key| listed.contains(key)), "{listed:?}");
     }
 
     #[tokio::test]

@@ -137,7 +137,7 @@ fn unreadable(error: Error) -> Error {
         .hint("name the old standby's files in `keep_files`, for example [\"postgresql.conf\", \"pg_hba.conf\"]")
 }
 
-/// Values that PostgreSQL 10 to 18 take for what nobody sets.
+/// Values that PostgreSQL 10 to 18 take for what nobody sets: a test asks every version that is installed.
 const BUILT_IN: &[(&str, i64)] = &[
     ("max_connections", 100),
     ("max_locks_per_transaction", 64),
@@ -222,6 +222,8 @@ fn overrides(read: &Settings) -> Settings {
 
 #[cfg(test)]
 mod tests {
+    use reseed_lab::{Lab, Tool, installed_majors};
+
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Settings {
@@ -250,5 +252,22 @@ mod tests {
         let error = as_set(&pairs(&[("primary_conninfo", "host=evil")]), &pairs(&[("primary_conninfo", "host=a")]));
         assert_eq!(error.unwrap_err().to_string(), "`primary_conninfo` of the copy is not what was written to it");
         assert!(as_set(&pairs(&[("primary_slot_name", "")]), &pairs(&[])).is_ok());
+    }
+
+    #[test]
+    fn what_nobody_sets_is_known_of_every_version() {
+        let (lab, majors) = (Lab::new().unwrap(), installed_majors());
+        if majors.is_empty() {
+            println!("skipped: needs PostgreSQL");
+        }
+        std::fs::write(lab.path("postgresql.conf"), "").unwrap();
+        std::fs::write(lab.path("postgresql.auto.conf"), "").unwrap();
+        for major in majors.values() {
+            let postgres = major.callable(&lab).unwrap().join("postgres");
+            for (name, value) in BUILT_IN {
+                let said = Tool::new(&*postgres.to_string_lossy()).args(["-C", name, "-D", &lab.path("")]).run();
+                assert_eq!(said.unwrap().trim(), value.to_string(), "{name} of PostgreSQL {}", major.number);
+            }
+        }
     }
 }
