@@ -150,7 +150,7 @@ async fn the_limit_of_a_stage_that_gives_streams_holds_until_they_are_taken() {
     };
     let report = run(stages(9, Duration::ZERO), None).await;
     assert_eq!(error(&report), "stage take: give was not done within 5m");
-    let report = run(vec![stages(2, Duration::ZERO), vec![limited(Hour, 2 * 60 * MINUTE)]].concat(), None).await;
+    let report = run([stages(2, Duration::ZERO), vec![limited(Hour, 2 * 60 * MINUTE)]].concat(), None).await;
     assert_eq!(report.outcome, Outcome::Done, "the limit is over with the streams: {report:?}");
 }
 
