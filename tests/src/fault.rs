@@ -9,6 +9,7 @@ use bytes::Bytes;
 use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
+use reseed_core::leftover::Leftovers;
 use reseed_core::stage::{Branch, CheckCx, Claim, Holdings, Stage, StageCx};
 use reseed_core::stream::{BoxStream, ByteStream, Deferred};
 use reseed_core::{Error, Kind, Mismatch, Result};
@@ -171,6 +172,10 @@ impl Stage for Faulty {
 
     async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
         self.inner.unfinished(datasets, cx).await
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        self.inner.leftovers(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

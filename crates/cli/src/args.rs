@@ -128,6 +128,16 @@ pub struct RecoverArgs {
     /// Believe that what is left of this run has been seen to by hand, and undo nothing of it.
     #[arg(long, value_name = "RUN", conflicts_with = "runs")]
     pub forget: Option<String>,
+    /// Without journals: look on the machines of this pipeline file, and take back what belongs to no live run
+    /// and is kept by nothing. `reseed status --scan FILE` shows it first.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "forget"])]
+    pub scan: Option<PathBuf>,
+    /// With --scan: say that this run is dead, and take back what is found of it. May be given several times.
+    #[arg(long = "run", value_name = "RUN", requires = "scan")]
+    pub named: Vec<String>,
+    /// Fill `${NAME}` in the file with VALUE. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting, requires = "scan")]
+    pub set: Vec<(String, String)>,
     /// How much is said.
     #[command(flatten)]
     pub talk: TalkArgs,
@@ -138,7 +148,14 @@ pub struct RecoverArgs {
 pub struct StatusArgs {
     /// Only this run, with its stages.
     pub run: Option<String>,
-    /// Print a line of JSON for each run.
+    /// Without journals: look on the machines of this pipeline file for whatever carries the id of a run. Changes
+    /// nothing. Exits with 4 if something is left of a dead run.
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub scan: Option<PathBuf>,
+    /// Fill `${NAME}` in the file with VALUE. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting, requires = "scan")]
+    pub set: Vec<(String, String)>,
+    /// Print a line of JSON for each run; with --scan, for each thing.
     #[arg(long)]
     pub json: bool,
 }

@@ -6,6 +6,8 @@
 mod plugin;
 #[path = "runs/recover.rs"]
 mod recover;
+#[path = "runs/scan.rs"]
+mod scan;
 #[path = "runs/terminal.rs"]
 mod terminal;
 
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         trial("no_run_begins_while_an_earlier_one_is_stuck", recover::stuck),
         trial("a_run_whose_journal_cant_be_kept_is_refused", recover::no_place),
         trial("a_live_run_is_left_alone", recover::live),
+        trial("what_is_found_without_a_journal_is_told_and_only_what_is_named_is_taken_back", scan::named),
+        trial("what_a_run_left_that_has_a_journal_is_for_the_journal", scan::recorded),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

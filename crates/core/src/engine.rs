@@ -8,6 +8,7 @@ mod drive;
 mod limits;
 mod locks;
 mod pipeline;
+mod scan;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub(crate) use self::commit::perform_all;
 pub(crate) use self::locks::Locks;
 pub(crate) use self::pipeline::STALL;
 pub use self::pipeline::{Misfit, Pipeline};
+pub use self::scan::Choice;
 pub(crate) use self::unwind::undo_one;
 
 use self::approach::Rounds;

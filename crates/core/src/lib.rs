@@ -18,6 +18,7 @@ pub mod host;
 pub mod item;
 pub mod journal;
 mod kind;
+pub mod leftover;
 pub mod names;
 pub mod reader;
 pub mod registry;

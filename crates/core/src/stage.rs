@@ -21,6 +21,7 @@ pub(crate) use limited::Limited;
 use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
+use crate::leftover::Leftovers;
 use crate::{Error, Kind, Mismatch, Result};
 
 /// What a stage needs for itself while the run lasts.
@@ -167,6 +168,16 @@ pub trait Stage: Debug + Send + Sync {
     /// When something that could go is still there.
     async fn forget(&self, _target: &str) -> Result<Vec<String>> {
         Ok(vec![])
+    }
+
+    /// What runs have left where this stage works, found without a journal, read-only. Asked after every
+    /// survey, also where one of them went wrong: what this needs of a survey and does not find, it asks
+    /// itself, or fails.
+    ///
+    /// # Errors
+    /// When it can't look: then nobody may be told that nothing is there.
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        Ok(Leftovers::default())
     }
 
     /// Does the work. Whatever it leaves behind is armed in `cx` first. A stage that gives streams

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod facts;
+mod leftovers;
 pub mod lsn;
 pub mod service;
 pub mod session;

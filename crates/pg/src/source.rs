@@ -3,7 +3,7 @@
 mod backup;
 pub mod basebackup;
 pub(crate) mod guard;
-mod held;
+pub(crate) mod held;
 mod identity;
 mod layout;
 mod lock;

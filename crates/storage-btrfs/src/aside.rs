@@ -112,10 +112,22 @@ impl Chore for Expire {
     }
 }
 
+/// What stands aside for a live subvolume and is dated: its path, and when it may be deleted, in seconds since
+/// 1970.
+pub(crate) async fn expiries(btrfs: &Btrfs, live: &str) -> Result<Vec<(String, u64)>> {
+    let list = Command::script(LIST).titled("expired").args([live, ASIDE, EXPIRES]);
+    let text = btrfs.run(list).await?;
+    Ok(text.lines().filter_map(dated).map(|(until, file)| (file.trim_end_matches(EXPIRES).to_owned(), until)).collect())
+}
+
+fn dated(line: &str) -> Option<(u64, &str)> {
+    let (expires, file) = line.split_once(' ')?;
+    Some((expires.parse().ok()?, file))
+}
+
 /// The file of a line, if what it says is over.
 fn expired(line: &str, now: u64) -> Option<&str> {
-    let (expires, file) = line.split_once(' ')?;
-    (expires.parse::<u64>().ok()? <= now).then_some(file)
+    dated(line).filter(|(expires, _)| *expires <= now).map(|(_, file)| file)
 }
 
 /// Sees to it that a crash of the machine does not bring the old state back.

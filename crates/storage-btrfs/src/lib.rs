@@ -14,6 +14,7 @@ mod btrfs;
 mod check;
 mod clone;
 mod guard;
+mod leftovers;
 mod parse;
 mod prune;
 mod receive;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::host::{Host, Job};
 use reseed_core::item::{SnapshotPart, StreamHeader, Volume};
+use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
@@ -19,8 +20,8 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use crate::btrfs::Btrfs;
-use crate::check;
 use crate::shared::{FORMAT, ReceivePlan, TERMS};
+use crate::{check, leftovers};
 
 /// Receives btrfs streams beside the live data. The copies stay pristine: read-only and never run on,
 /// so that the chain of increments never breaks; `btrfs-clone` makes something to run of them. An
@@ -134,6 +135,10 @@ impl Sink for Receiver {
     }
 
     /// Every read-only subvolume of the file system: an increment may start from any of them.
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        leftovers::copies(&self.btrfs, &self.into).await
+    }
+
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Holdings> {
         let target = self.target().await?;
         if wanted.is_empty() {

@@ -9,6 +9,7 @@ use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{ArmedSnapshots, Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
+use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
@@ -18,10 +19,10 @@ use serde::Deserialize;
 
 use crate::btrfs::Btrfs;
 use crate::prune::Prune;
-use crate::shared::{FORMAT, TERMS, snapshot_name};
+use crate::shared::{FORMAT, TERMS, snapshot_name, suffix};
 use crate::table::Table;
 use crate::undo::DeleteSubvolume;
-use crate::{check, guard};
+use crate::{check, guard, leftovers};
 
 /// Takes a read-only btrfs snapshot of every subvolume that holds a part of the data. A snapshot is
 /// atomic for one subvolume only: where the data lies in several, the server must be in backup mode.
@@ -133,6 +134,14 @@ impl Stage for Snapshots {
         let Some(homes) = cx.board().get::<Homes>().filter(|_| !host.is_local()) else { return Ok(vec![]) };
         let grant = |(subvolume, home): &(String, String)| Grant::on(host.name(), NAME, guard::object(subvolume, home));
         Ok(homes.0.iter().map(grant).collect())
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        let unknown = || Error::refused("nothing tells where the snapshots are");
+        let homes = cx.board().need::<Homes>(unknown)?;
+        let homes: Vec<_> = homes.0.iter().map(|(_, home)| home.as_str()).collect();
+        let target = cx.holdings(&[]).await.ok().map(|held| suffix(&held.target));
+        leftovers::snapshots(&self.btrfs, &homes, target.as_deref()).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

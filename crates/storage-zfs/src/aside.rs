@@ -18,7 +18,7 @@ use crate::prune;
 use crate::zfs::Zfs;
 
 /// The property that says, in seconds since 1970, when what stepped aside may be destroyed.
-const EXPIRES: &str = "reseed:expires";
+pub(crate) const EXPIRES: &str = "reseed:expires";
 /// Unmounting and renaming may have to wait for those who still look into the file system.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -97,10 +97,13 @@ pub(crate) async fn lives(zfs: &Zfs, names: &[&str]) -> Result<Vec<Live>> {
 
 /// Puts a live dataset back where it was, mounted as it was.
 #[derive(Debug, Serialize, Deserialize)]
-struct ComeBack {
-    zfs: Zfs,
-    live: Live,
-    aside: String,
+pub(crate) struct ComeBack {
+    /// Where.
+    pub(crate) zfs: Zfs,
+    /// What it was.
+    pub(crate) live: Live,
+    /// Its name aside.
+    pub(crate) aside: String,
 }
 
 impl ComeBack {

@@ -5,6 +5,8 @@ mod plan;
 mod seats;
 mod switch;
 
+pub(crate) use make::BASE;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ mod check;
 mod clone;
 mod fresh;
 mod guard;
+mod leftovers;
 mod name;
 mod parse;
 mod partial;

@@ -1,6 +1,6 @@
 //! Names of datasets and snapshots, judged before they reach a command.
 
-pub(crate) use reseed_storage::name::{ASIDE, PREFIX, aside, copy, last, parent, snapshot, under};
+pub(crate) use reseed_storage::name::{ASIDE, PREFIX, aside, copy, last, parent, run_of, snapshot, under};
 
 /// Longest name that every ZFS takes, in bytes.
 const LONGEST: usize = 255;

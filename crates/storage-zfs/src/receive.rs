@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Period, Problem, Ref};
 use reseed_core::host::{Host, Job};
 use reseed_core::item::{Landing, SnapshotPart, StreamHeader, Volume};
+use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
 use reseed_core::{Error, Format, Result, register_stage};
@@ -24,11 +25,11 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use crate::aside::Live;
-use crate::check;
 use crate::mapping::{Goal, Mapping, Unmapped};
 use crate::name;
 use crate::shared::{FORMAT, ReceivePlan, SourcePlan, TERMS, unborn};
 use crate::zfs::Zfs;
+use crate::{check, leftovers};
 
 /// Receives ZFS streams. With `into` the copy is kept pristine beside the live data: read-only,
 /// never mounted, so that the chain of increments never breaks; `zfs-clone` makes something to run
@@ -201,6 +202,10 @@ impl Sink for Receiver {
             datasets.push(Holding { dataset: part.dataset, guids: held.map(|snapshot| snapshot.guid).collect() });
         }
         Ok(Holdings { target: self.target().await?, datasets })
+    }
+
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        leftovers::copies(&self.zfs, self.top(), matches!(self.goal, Goal::Over(_))).await
     }
 
     async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job> {

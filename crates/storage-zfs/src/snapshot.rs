@@ -10,6 +10,7 @@ use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload, Piece, SnapshotPart, SnapshotSet, Wanted};
+use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
@@ -17,13 +18,13 @@ use reseed_storage::{begun, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::check;
 use crate::layout::{Layout, Uncovered};
 use crate::name;
 use crate::parse::{Features, Mounts};
 use crate::prune::{Anchor, Prune};
 use crate::shared::{FORMAT, SourcePlan, SourceZfs, TERMS};
 use crate::zfs::Zfs;
+use crate::{check, leftovers};
 
 /// Takes ZFS snapshots of every dataset that holds a part of the data: in one atomic act where they
 /// are in one pool. They are called `@reseed-` and the run's id, and say in their properties
@@ -162,6 +163,14 @@ impl Stage for Snapshots {
         let Some(plan) = plan else { return Ok(vec![]) };
         let objects = take::touched(&plan.layout.parts, &self.zfs.features().await?);
         Ok(objects.into_iter().map(|object| Grant::on(plan.host.name(), NAME, object)).collect())
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        let unknown = || Error::refused("nothing tells which datasets hold the data");
+        let plan = cx.board().need::<SourcePlan>(unknown)?;
+        let datasets: Vec<_> = plan.layout.parts.iter().map(|part| part.dataset.as_str()).collect();
+        let target = cx.holdings(&[]).await.ok().map(|held| held.target);
+        leftovers::snapshots(&self.zfs, &datasets, target.as_deref()).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

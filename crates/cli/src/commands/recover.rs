@@ -15,6 +15,9 @@ use crate::signals::Signals;
 use crate::{exit, human, out};
 
 pub(crate) fn run(args: &RecoverArgs) -> u8 {
+    if let Some(file) = &args.scan {
+        return super::scan::recover(file, args);
+    }
     let done = match (StateDirectory::standard(), &args.forget) {
         (Ok(state), Some(run)) => forget(&state, run),
         (Ok(state), None) => Ok(on_runtime(go(state, args))),

@@ -9,6 +9,9 @@ use crate::args::StatusArgs;
 use crate::{exit, human, out};
 
 pub(crate) fn run(args: &StatusArgs) -> u8 {
+    if let Some(file) = &args.scan {
+        return super::scan::status(file, args);
+    }
     match found(args) {
         Ok(found) => {
             if found.is_empty() && !args.json {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use reseed_core::config::BuildCx;
 use reseed_core::host::{Command, Host, LocalConfig, LocalHost};
 use reseed_core::item::{Item, Payload};
+use reseed_core::leftover::{Leftover, Leftovers, Stays};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
 use reseed_core::undo::Undo;
@@ -85,6 +86,17 @@ impl Stage for Act {
             Act::SlowCheck => std::future::pending().await,
             _ => Ok(()),
         }
+    }
+
+    /// Each stage has something of the run that the environment names.
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        let Ok(run) = std::env::var("RESEED_TEST_LEFT") else { return Ok(Leftovers::default()) };
+        let (place, name) = ("here".to_owned(), self.text().to_owned());
+        let undo = Arc::new(TakeBack(*self));
+        Ok(Leftovers {
+            found: vec![Leftover { what: "act", place, name, run, stays: Stays::No, undo }],
+            in_use: vec![],
+        })
     }
 
     async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {

@@ -46,17 +46,9 @@ fn in_terminal(acts: &[&str]) -> (Child, Traces) {
     let line = format!("trap : HUP INT; {run}; echo $? > '{}'", traces.path("code"));
     // Whoever runs the tests may ignore signals, as `nohup` does; a terminal's shell does not.
     let mut script = Command::new("env");
-<<<<<<< HEAD
     script.args(["--default-signal=HUP,INT", "script", "-q", "-f", "-c", &line, "/dev/null"]);
     script.env("SHELL", "/bin/sh").env("TERM", "xterm");
     script.env("RESEED_TEST_UNDONE", traces.path("undone")).env("RESEED_STATE_DIR", traces.path("state"));
-=======
-    script
-        .args(["--default-signal=HUP,INT", "script", "-q", "-f", "-c", &line, "/dev/null"])
-        .env("SHELL", "/bin/sh")
-        .env("TERM", "xterm");
-    script.env("RESEED_TEST_UNDONE", traces.path("undone"));
->>>>>>> wip-loose
     (script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap(), traces)
 }
 

@@ -7,6 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Forked;
 use crate::event::Event;
 use crate::guard::Grant;
+use crate::leftover::Scan;
 use crate::stage::{CheckCx, Run, Stage};
 use crate::{Class, Error, Result};
 
@@ -78,6 +79,20 @@ pub(super) async fn grants(run: &Arc<Run>) -> Result<Vec<Result<Grant>>, Vec<Err
     Ok(all)
 }
 
+/// Surveys every stage, then asks each what was left, the last stage first.
+pub(super) async fn leftovers(run: &Arc<Run>, scan: &mut Scan) -> Result<()> {
+    let seats = seats(run);
+    survey_all(run, &seats, &mut Found::new()).await?;
+    for seat in seats.iter().rev() {
+        match unless_cancelled(run, seat.stage().leftovers(&seat.cx())).await {
+            Ok(told) => scan.add(told),
+            Err(error) if error.class() == Class::Cancelled => return Err(error),
+            Err(error) => scan.unseen.push(seat.placed(error)),
+        }
+    }
+    Ok(())
+}
+
 /// Every stage in order; those of a branch come right after the stage that parts.
 fn seats(run: &Arc<Run>) -> Vec<Seat> {
     let mut seats = Vec::new();
@@ -131,7 +146,7 @@ async fn check_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
     Ok(())
 }
 
-async fn unless_cancelled(run: &Run, work: impl Future<Output = Result<()>>) -> Result<()> {
+async fn unless_cancelled<T>(run: &Run, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         () = run.cancel.cancelled() => Err(Error::cancelled()),

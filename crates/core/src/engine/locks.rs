@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
 use crate::config::Resources;
-use crate::host::{Command, Host, Process};
+use crate::host::{Command, Host, Outlet, Process};
 use crate::journal::{Entry, Journals, Owner, Target};
 use crate::registry::HostResource;
 use crate::stage::{Claim, Run};
@@ -61,25 +61,68 @@ impl Locks {
 /// A refusal that says who holds it since when, or who died on it; another error where it can't be tried.
 pub(super) async fn lock(run: &Run, journals: Option<&dyn Journals>) -> Result<()> {
     let known = |dead: &str| journals.is_some_and(|journals| journals.has_ended(dead));
-    let mut done: Vec<Target> = Vec::new();
-    let inner = run.stages.iter().flat_map(|stage| stage.branches()).flat_map(|branch| &branch.stages);
-    for stage in run.stages.iter().chain(inner) {
-        for Claim { what, host: name_of_host, name } in stage.locks() {
-            let target = Target { host: name_of_host, what: what.to_owned(), name };
-            let Some(host) = stage.host().filter(|_| !done.contains(&target)) else { continue };
-            run.undo.book().write(&Entry::Locked(target.clone()))?;
-            let held = take(&host, &target, &run.id, |said| match said {
-                Said::Nothing | Said::Ended(_) => true,
-                Said::Died(dead) => known(dead),
-            });
-            run.locks.add(held.await?);
-            done.push(target);
-        }
+    for (host, target) in targets(run) {
+        run.undo.book().write(&Entry::Locked(target.clone()))?;
+        let held = take(&host, &target, &run.id, |said| match said {
+            Said::Nothing | Said::Ended(_) => true,
+            Said::Died(dead) => known(dead),
+        });
+        run.locks.add(held.await?);
     }
     Ok(())
 }
 
+/// What a run of these stages changes for good, each once, with its machine.
+pub(super) fn targets(run: &Run) -> Vec<(Arc<dyn Host>, Target)> {
+    let mut all: Vec<(Arc<dyn Host>, Target)> = Vec::new();
+    let inner = run.stages.iter().flat_map(|stage| stage.branches()).flat_map(|branch| &branch.stages);
+    for stage in run.stages.iter().chain(inner) {
+        for Claim { what, host: name_of_host, name } in stage.locks() {
+            let target = Target { host: name_of_host, what: what.to_owned(), name };
+            if let Some(host) = stage.host().filter(|_| all.iter().all(|(_, known)| *known != target)) {
+                all.push((host, target));
+            }
+        }
+    }
+    all
+}
+
+/// What the lock on a target says, and changes nothing of it.
+///
+/// # Errors
+/// When it can't be looked at.
+pub(super) async fn look(host: &Arc<dyn Host>, target: &Target) -> Result<Holder> {
+    let run = |said: &str| said.split_whitespace().next().unwrap_or_default().to_owned();
+    Ok(match ask(host, target, "").await? {
+        Asked::Held(said) => Holder::Live(run(&said)),
+        Asked::Free { was, .. } => match Said::read(&was) {
+            Said::Died(run) => Holder::Died(run.to_owned()),
+            Said::Nothing | Said::Ended(_) => Holder::Nobody,
+        },
+    })
+}
+
+/// Who holds a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Nobody, and nobody has died on it.
+    Nobody,
+    /// This run, which is alive.
+    Live(String),
+    /// Nobody; this run has died on it.
+    Died(String),
+}
+
 impl Locks {
+    /// Locks a target in the name of a run, whatever its file says.
+    ///
+    /// # Errors
+    /// When a run is at work on it, and when it can't be tried.
+    pub(super) async fn in_the_name_of(&self, run: &str, host: &Arc<dyn Host>, target: &Target) -> Result<()> {
+        self.add(take(host, target, run, |_| true).await?);
+        Ok(())
+    }
+
     /// Locks what a run that died was working on, for taking it to its end.
     ///
     /// # Errors
@@ -121,24 +164,44 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Locks a target in the name of a run, unless another holds it or what the file says is not `fine`.
-async fn take(host: &Arc<dyn Host>, target: &Target, run: &str, fine: impl Fn(&Said<'_>) -> bool) -> Result<Process> {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
-    let who = format!("{run} ({}, since {now})", Owner::this());
-    let command = Command::script(LOCK).titled("lock").args([file(target), who]).as_root();
+/// What the process on the other machine has found.
+enum Asked {
+    /// Another run has the lock; its file says this.
+    Held(String),
+    /// The process has the lock, and waits for the word.
+    Free { process: Process, lines: Lines<BufReader<Box<dyn Outlet>>>, file: String, was: String },
+}
+
+/// Asks for the lock on a target; whoever gets it may say `take`, or leaves all as it was.
+async fn ask(host: &Arc<dyn Host>, target: &Target, who: &str) -> Result<Asked> {
+    let command = Command::script(LOCK).titled("lock").args([file(target).as_str(), who]).as_root();
     let mut process = host.spawn(&command.into()).await?;
     let stdout = process.stdout.take().ok_or_else(|| Error::failed("the lock has no voice"))?;
     let mut lines = BufReader::new(stdout).lines();
     let said = lines.next_line().await?.unwrap_or_default();
     let Some(rest) = said.strip_prefix("locked ") else {
         let exit = process.handle.wait().await?;
-        return Err(match exit.code() {
-            Some(HELD) => Error::refused(format!("another run works on the {target}: {said}")).hint("wait for its end"),
-            _ => exit.success_on(host.name()).err().unwrap_or_else(|| Error::failed(format!("{target}: no lock"))),
-        });
+        return match exit.code() {
+            Some(HELD) => Ok(Asked::Held(said)),
+            _ => Err(exit.success_on(host.name()).err().unwrap_or_else(|| Error::failed(format!("{target}: no lock")))),
+        };
     };
     let (file, was) = rest.split_once(' ').unwrap_or((rest, ""));
-    if !fine(&Said::read(was)) {
+    Ok(Asked::Free { process, lines, file: file.to_owned(), was: was.to_owned() })
+}
+
+/// Locks a target in the name of a run, unless another holds it or what the file says is not `fine`.
+async fn take(host: &Arc<dyn Host>, target: &Target, run: &str, fine: impl Fn(&Said<'_>) -> bool) -> Result<Process> {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
+    let who = format!("{run} ({}, since {now})", Owner::this());
+    let (mut process, mut lines, file, was) = match ask(host, target, &who).await? {
+        Asked::Free { process, lines, file, was } => (process, lines, file, was),
+        Asked::Held(said) => {
+            let error = Error::refused(format!("another run works on the {target}: {said}"));
+            return Err(error.hint("wait for its end"));
+        }
+    };
+    if !fine(&Said::read(&was)) {
         let how = if was.starts_with("ended ") { "another run has worked on" } else { "a run has died at work on" };
         let error = Error::refused(format!("{how} the {target}: {was}"));
         let hint = "where it ran: reseed recover; if nothing is left of it";

@@ -1,5 +1,7 @@
 //! What a journal promises, on undos that only note what they were asked.
 
+mod cut;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

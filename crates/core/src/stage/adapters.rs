@@ -9,6 +9,7 @@ use super::{CheckCx, Claim, Holdings, Stage, StageCx};
 use crate::guard::Grant;
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, SnapshotSet, StreamHeader, StreamItem, Volume};
+use crate::leftover::Leftovers;
 use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
 
 /// Turns snapshots into lazy streams.
@@ -295,6 +296,13 @@ pub trait Sink: Debug + Send + Sync {
     /// # Errors
     /// When the target can't be asked.
     async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Holdings>;
+    /// See [`Stage::leftovers`].
+    ///
+    /// # Errors
+    /// When it can't look.
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        Ok(Leftovers::default())
+    }
     /// Prepares for one stream, arms what takes it back, and gives the job that reads the stream.
     ///
     /// # Errors
@@ -400,6 +408,10 @@ impl<S: Sink> Stage for SinkStage<S> {
 
     async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
         self.0.holds(wanted, cx).await.map(Some)
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        self.0.leftovers(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -10,6 +10,7 @@ use crate::guard::Grant;
 use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
+use crate::leftover::Leftovers;
 use crate::{Kind, Mismatch, Result};
 
 /// Another stage with a time limit, which the engine keeps.
@@ -93,6 +94,10 @@ impl Stage for Limited {
 
     async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
         self.inner.unfinished(datasets, cx).await
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        self.inner.leftovers(cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Ref, Size};
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, SnapshotPart, StreamHeader};
+use reseed_core::leftover::Leftovers;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
@@ -165,6 +166,10 @@ impl Stage for Basebackup {
             refusals.extend(identify::identify(&taking, cx).await.err());
         }
         requirements::merged(refusals)
+    }
+
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        crate::leftovers::on_source(&self.cluster).await
     }
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {

@@ -21,7 +21,7 @@ const ENDS: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A session's place: whoever takes the session out, closes it.
-pub(super) type Place = Arc<Mutex<Option<Session>>>;
+pub(crate) type Place = Arc<Mutex<Option<Session>>>;
 
 /// On the board between the two stages.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) fn application(run: &str) -> String {
 /// Ends a run's session, and with it the backup that it began: closes our side, then makes sure that
 /// the server's side is gone, which a long checkpoint would keep alive.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct EndSession {
+pub(crate) struct EndSession {
     /// Where this process has it; another one has no place for it.
     #[serde(skip)]
     pub place: Place,

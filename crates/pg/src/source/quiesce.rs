@@ -7,6 +7,7 @@ use reseed_core::config::{BuildCx, Located, Problem, Ref, Size};
 use reseed_core::guard::Grant;
 use reseed_core::host::Host;
 use reseed_core::item::{Coverage, Item, Payload};
+use reseed_core::leftover::Leftovers;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
@@ -150,6 +151,10 @@ impl Stage for Quiesce {
         }
         let surveyed = surveyed(cx)?;
         Ok(rule::objects(&surveyed).into_iter().map(|path| Grant::on(host.name(), NAME, path)).collect())
+    }
+
+    async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
+        crate::leftovers::on_source(&self.cluster).await
     }
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {

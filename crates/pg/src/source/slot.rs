@@ -27,6 +27,12 @@ pub(crate) fn name(run: &str) -> String {
     format!("reseed_{}", run.replace('-', "_"))
 }
 
+/// The run whose slot is called so; `None` where reseed did not make it.
+pub(crate) fn run_of(slot: &str) -> Option<String> {
+    let run = slot.strip_prefix("reseed_")?.replace('_', "-");
+    reseed_core::is_run_id(&run).then_some(run)
+}
+
 /// Makes a slot that retains WAL from now on.
 pub(crate) async fn create(session: &Session, name: &str) -> Result<()> {
     let sql = "SELECT slot_name::text FROM pg_create_physical_replication_slot($1::text::name, true)";
@@ -144,6 +150,17 @@ pub(super) fn by_hand(cluster: &Cluster, sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_slot_tells_its_run() {
+        let run = "20260101t120000-00ab12";
+        assert_eq!(super::run_of(&super::name(run)).as_deref(), Some(run));
+        for other in
+            ["reseed_", "reseed_standby", "standby_1", "20260101t120000_00ab12", "reseed_20260101t120000_00ab1"]
+        {
+            assert_eq!(super::run_of(other), None, "{other}");
+        }
+    }
+
     #[test]
     fn a_slot_is_named_after_its_run_in_letters_that_slots_take() {
         let name = super::name("20260101t120000-00ab12");

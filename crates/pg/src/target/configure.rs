@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Place, Places, Volume};
+use reseed_core::leftover::Leftovers;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
 
@@ -121,6 +122,10 @@ impl Stage for Configure {
         settings::high_enough(&self.settings, &source)?;
         tearing::judge(self.allow_torn_pages, &source, &standby, cx).await?;
         self.kept_settings_high_enough(&standby, server, &source).await
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        crate::leftovers::on_target(&self.cluster, cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Period, Ref};
 use reseed_core::host::Host;
 use reseed_core::item::{Item, Payload, Placement, Places};
+use reseed_core::leftover::Leftovers;
 use reseed_core::register_stage;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
@@ -101,6 +102,10 @@ impl Stage for Switch {
         server(&standby)?;
         let missing = || Error::refused("nothing tells where the copy goes").hint("put `pg-configure` in front");
         cx.board().need::<Places>(missing).map(drop)
+    }
+
+    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
+        crate::leftovers::on_target(&self.cluster, cx).await
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -18,7 +18,7 @@ use crate::undo::{DestroyDataset, Unmount};
 use crate::zfs::Zfs;
 
 /// Where copies are mounted until the switch, each run in a directory of its own.
-const BASE: &str = "/var/lib/reseed";
+pub(crate) const BASE: &str = "/var/lib/reseed";
 
 /// One dataset that waits for the switch.
 #[derive(Debug, Clone)]
