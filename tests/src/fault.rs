@@ -174,6 +174,14 @@ impl Stage for Faulty {
         self.inner.unfinished(datasets, cx).await
     }
 
+    async fn targets(&self) -> Result<Vec<String>> {
+        self.inner.targets().await
+    }
+
+    async fn forget(&self, target: &str) -> Result<Vec<String>> {
+        self.inner.forget(target).await
+    }
+
     async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
         self.inner.leftovers(cx).await
     }

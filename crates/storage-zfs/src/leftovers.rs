@@ -14,7 +14,7 @@ use crate::aside::{ComeBack, EXPIRES, Live};
 use crate::clone::BASE;
 use crate::name;
 use crate::parse::{Filesystem, Snapshot};
-use crate::undo::{DestroyDataset, DestroySnapshot, RollBack};
+use crate::undo::{DestroyDataset, DestroySnapshot, Kept, RollBack};
 use crate::zfs::Zfs;
 
 /// Snapshots of these datasets, which are the source's. Those of another target than `target`, where that is
@@ -23,7 +23,8 @@ pub(crate) async fn snapshots(zfs: &Zfs, datasets: &[&str], target: Option<&str>
     let mut told = Leftovers::default();
     for (dataset, all) in datasets.iter().zip(zfs.snapshots_of(datasets).await?) {
         let newest = all.iter().rfind(|one| run_of(one).is_some() && !is_foreign(one, target));
-        for one in &all {
+        // A bookmark keeps no space, and is the anchor of a target: `reseed forget` lets go of it.
+        for one in all.iter().filter(|one| !one.is_bookmark()) {
             let Some(run) = run_of(one) else { continue };
             let stays = match one {
                 one if is_foreign(one, target) => Stays::Kept("it was made for another target".to_owned()),
@@ -45,10 +46,9 @@ fn is_foreign(one: &Snapshot, target: Option<&str>) -> bool {
     matches!((&one.target, target), (Some(made_for), Some(target)) if made_for != target)
 }
 
-/// A bookmark goes by the same command as a snapshot, and its name tells which it is.
 fn destroy(zfs: &Zfs, dataset: &str, one: &Snapshot) -> Arc<dyn Undo> {
     let (dataset, short) = (dataset.to_owned(), one.short().to_owned());
-    Arc::new(DestroySnapshot { zfs: zfs.clone(), dataset, short, tree: false })
+    Arc::new(DestroySnapshot { zfs: zfs.clone(), dataset, short, tree: false, receiver: None, kept: Kept::default() })
 }
 
 /// What is on the machine that receives: snapshots that were received into a tree, clones that wait, live
@@ -168,6 +168,7 @@ fn roll_back(zfs: &Zfs, dataset: &str, base: &Snapshot, received: &Snapshot) -> 
         base: base.guid.clone(),
         base_name: base.short().to_owned(),
         received: received.guid.clone(),
+        kept: Kept::default(),
     })
 }
 

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 
 use super::{Branch, CheckCx, Claim, Holdings, Stage, StageCx};
 use crate::guard::Grant;
-use crate::guard::Grant;
 use crate::host::Host;
 use crate::item::{Item, SnapshotPart};
 use crate::leftover::Leftovers;
@@ -68,18 +67,6 @@ impl Stage for Limited {
         self.inner.grants(cx).await
     }
 
-    fn locks(&self) -> Vec<Claim> {
-        self.inner.locks()
-    }
-
-    async fn scout(&self, cx: &CheckCx) {
-        self.inner.scout(cx).await;
-    }
-
-    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
-        self.inner.grants(cx).await
-    }
-
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         self.inner.survey(cx).await
     }
@@ -94,6 +81,14 @@ impl Stage for Limited {
 
     async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
         self.inner.unfinished(datasets, cx).await
+    }
+
+    async fn targets(&self) -> Result<Vec<String>> {
+        self.inner.targets().await
+    }
+
+    async fn forget(&self, target: &str) -> Result<Vec<String>> {
+        self.inner.forget(target).await
     }
 
     async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
