@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+
 use reseed_lab::{Major, PrimaryOptions, Tool, installed_majors, is_root};
 use reseed_pg as _;
 use support::certificates::{Authority, put};
@@ -104,8 +106,15 @@ async fn the_server_s_own_wishes_decide_where_the_mode_leaves_it_open() {
 
     pair.serve_tls(&server, &OPEN.replace("trust", "scram-sha-256"));
     pair.primary.sql("set password_encryption = 'scram-sha-256'; alter role replicator password 'right'").unwrap();
-    pair.reaches("password=right channel_binding=require", "over TLSv1.3").await;
-    pair.refuses("password=wrong", "password authentication failed", "password").await;
+    let passwords = tempfile::tempdir().unwrap();
+    let by_file = |password: &str| {
+        let path = passwords.path().join(password);
+        std::fs::write(&path, format!("*:*:*:*:{password}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        format!("passfile={}", path.display())
+    };
+    pair.reaches(&format!("{} channel_binding=require", by_file("right")), "over TLSv1.3").await;
+    pair.refuses(&by_file("wrong"), "password authentication failed", "password").await;
 
     pair.serve_tls(&ours.issue_old(NAME, "postgres"), OPEN);
     let known = format!("sslmode=verify-full sslrootcert={}", ours.path);

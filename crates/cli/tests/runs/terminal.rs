@@ -41,9 +41,12 @@ fn in_terminal(acts: &[&str]) -> (Child, Traces) {
     let stages = acts.iter().map(|act| format!("[[stage]]\nuse = \"test-act\"\nact = \"{act}\"\n"));
     std::fs::write(traces.path("file"), format!("name = \"test\"\n{}", stages.collect::<String>())).unwrap();
     let program = std::env::current_exe().unwrap();
-    // The shell outlives the signal, to tell how reseed ended.
+    // The inner shell outlives the signals, to tell how reseed ended. The outer one is the terminal's: as
+    // a person's, it goes with the terminal, and the kernel then tells those in the foreground.
     let run = format!("'{}' as-reseed run '{}'", Path::new(&program).display(), traces.path("file"));
-    let line = format!("trap : HUP INT; {run}; echo $? > '{}'", traces.path("code"));
+    let inner = format!("trap : HUP INT; {run}; echo $? > '{}'\n", traces.path("code"));
+    std::fs::write(traces.path("inner"), inner).unwrap();
+    let line = format!("trap : INT; sh '{}'; :", traces.path("inner"));
     // Whoever runs the tests may ignore signals, as `nohup` does; a terminal's shell does not.
     let mut script = Command::new("env");
     script.args(["--default-signal=HUP,INT", "script", "-q", "-f", "-c", &line, "/dev/null"]);
