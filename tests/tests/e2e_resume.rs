@@ -223,11 +223,6 @@ async fn a_put_that_is_killed_is_gone_on_with_on_btrfs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_in_backup_mode_that_is_killed_is_gone_on_with_on_btrfs() {
-    killed_at_random_moments(Storage::Btrfs, "backup").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_is_killed_is_gone_on_with_on_zfs() {
     killed_at_random_moments(Storage::Zfs, "atomic").await;
 }
