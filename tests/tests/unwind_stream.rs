@@ -88,8 +88,8 @@ async fn survives_a_stream_that_stands_still(storage: Storage, send: &str) {
         let index = position(&trial, stage);
         let ended = trial.wrap(index, Faulty::wrap(Fault::StreamStalls(bytes))).run().await;
         must_be_undone(&scene, &before, &ended);
-        let told = format!("no byte has moved for 3s: {send}");
-        assert!(ended.report.error.as_deref().is_some_and(|error| error.contains(&told)), "{}", ended.story());
+        let told = "no byte has moved for 3s: ";
+        assert!(ended.report.error.as_deref().is_some_and(|error| error.contains(told)), "{}", ended.story());
     }
     scene.succeed(&recipe).await;
 }
