@@ -42,7 +42,11 @@ fn waited_for(run: &Run, index: usize, before: &Progress, now: &Progress) -> Str
     let stream = now.stream_wait.saturating_sub(before.stream_wait);
     let sink = now.sink_wait.saturating_sub(before.sink_wait);
     let (source, taker) = (source(run, index), run.stages[index].name());
-    if sink >= stream {
+    // Waits are counted when they end: one that lasts all the time is in neither count.
+    if sink == stream {
+        return format!("none between {source} and {taker}");
+    }
+    if sink > stream {
         return format!("{taker} takes none");
     }
     match now.wire_bytes {
