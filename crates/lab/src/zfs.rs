@@ -17,11 +17,13 @@ const FUSE_LOCK: &str = "/run/reseed-lab-zfs-fuse.lock";
 /// A pool is destroyed again and again until it is gone: what ran on it may still be dying.
 const DESTROY: &str = r#"i=0; while zpool list "$1" >/dev/null 2>&1 && [ $i -lt 100 ]; do zpool destroy -f "$1" 2>/dev/null || sleep 0.2; i=$((i+1)); done"#;
 
-/// Ends zfs-fuse if a lab started it and no pool is left; never a process that got its number later.
-const STOP_FUSE: &str = r#"[ -s "$1" ] && l=$(zpool list -H -o name 2>/dev/null) && [ -z "$l" ] && p=$(cat "$1") && [ "$(cat "/proc/$p/comm")" = zfs-fuse ] && kill "$p" && rm -f "$1""#;
+/// Ends zfs-fuse if a lab started it and no pool is left; never a process that got its number later. It is gone when
+/// this returns: until then it keeps the next one from starting.
+const STOP_FUSE: &str = r#"[ -s "$1" ] && l=$(zpool list -H -o name 2>/dev/null) && [ -z "$l" ] && p=$(cat "$1") && [ "$(cat "/proc/$p/comm")" = zfs-fuse ] && kill "$p" && rm -f "$1" && i=0 && while [ -d "/proc/$p" ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done"#;
 
-/// Starts zfs-fuse if nothing answers. A pid file of one that was killed would keep it from starting.
-const START_FUSE: &str = r#"zpool list >/dev/null 2>&1 || { rm -f "$1"; mkdir -p /run/lock /run/zfs; exec zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1; }"#;
+/// Starts zfs-fuse if nothing answers, again while one that was killed has not quite gone. A pid file of it would keep
+/// the new one from starting.
+const START_FUSE: &str = r#"mkdir -p /run/lock /run/zfs; i=0; until zpool list >/dev/null 2>&1; do rm -f "$1"; zfs-fuse -p "$1" -a 3600 -e 3600 >/dev/null 2>&1 || { [ $i -lt 100 ] || exit 1; sleep 0.1; }; i=$((i+1)); done"#;
 
 /// A working ZFS and the pools that this lab made on it.
 #[derive(Debug)]
