@@ -189,6 +189,7 @@ impl Engine {
 
     /// Checks the run and, if nothing refuses, runs it: all of it, or as a round up to what receives.
     async fn check_and_run(&self, run: &Arc<Run>, rounds: &Rounds) -> Result<()> {
+        check::make_ready(run);
         let locked = tokio::select! {
             locked = locks::lock(run, self.journals.as_deref()) => locked,
             () = run.cancel.cancelled() => return Err(Error::cancelled()),

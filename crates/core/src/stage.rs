@@ -114,7 +114,7 @@ pub trait Stage: Debug + Send + Sync {
     }
 
     /// Judges, read-only, whether `run` can succeed. Every survey is done by then; this one's went well,
-    /// another's may not have.
+    /// another's may not have. All stages check side by side: none waits for what another's check finds out.
     ///
     /// # Errors
     /// A refusal, with what would mend it as the hint.

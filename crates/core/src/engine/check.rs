@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Forked;
+use super::drive::panicked;
 use crate::event::Event;
 use crate::guard::Grant;
 use crate::leftover::Scan;
@@ -29,6 +30,11 @@ impl Seat {
         &self.run.stages[self.index]
     }
 
+    fn begin_check(&self) -> AbortOnDropHandle<Result<()>> {
+        let (stage, cx) = (Arc::clone(self.stage()), self.cx());
+        AbortOnDropHandle::new(tokio::spawn(async move { stage.check(&cx).await }))
+    }
+
     /// Tells the refusal, and gives it with the name of its stage in front.
     fn refusal(&self, error: Error) -> Error {
         let (error, stage) = (error.into_refusal(), self.stage().name().to_owned());
@@ -50,6 +56,7 @@ impl Seat {
 /// Surveys every stage, those of branches too, then checks those whose survey went well, and collects
 /// what is refused.
 pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
+    make_ready(run);
     let seats = seats(run);
     let mut found = Found::new();
     let done = match survey_all(run, &seats, &mut found).await {
@@ -63,6 +70,7 @@ pub(super) async fn check(run: &Arc<Run>) -> Result<(), Vec<Error>> {
 
 /// Surveys every stage, and asks each what it needs to be granted, or why that can't be told.
 pub(super) async fn grants(run: &Arc<Run>) -> Result<Vec<Result<Grant>>, Vec<Error>> {
+    make_ready(run);
     let seats = seats(run);
     let mut found = Found::new();
     survey_all(run, &seats, &mut found).await.map_err(|cancelled| vec![cancelled])?;
@@ -81,6 +89,7 @@ pub(super) async fn grants(run: &Arc<Run>) -> Result<Vec<Result<Grant>>, Vec<Err
 
 /// Surveys every stage, then asks each what was left, the last stage first.
 pub(super) async fn leftovers(run: &Arc<Run>, scan: &mut Scan) -> Result<()> {
+    make_ready(run);
     let seats = seats(run);
     survey_all(run, &seats, &mut Found::new()).await?;
     for seat in seats.iter().rev() {
@@ -105,16 +114,20 @@ fn seats(run: &Arc<Run>) -> Vec<Seat> {
     seats
 }
 
-/// Makes every machine ready and sends every stage's scout, side by side: one scout for each seat.
-fn scouts(seats: &[Seat]) -> Vec<AbortOnDropHandle<()>> {
+/// Makes every machine ready that a stage works on; each only once, however often it is called.
+pub(super) fn make_ready(run: &Arc<Run>) {
     let mut called = Vec::new();
-    for host in seats.iter().filter_map(|seat| seat.stage().host()) {
+    for host in seats(run).iter().filter_map(|seat| seat.stage().host()) {
         if !called.iter().any(|name| name == host.name()) {
             called.push(host.name().to_owned());
             // It is left to itself: the first command on that machine waits for it.
             drop(tokio::spawn(async move { host.make_ready().await }));
         }
     }
+}
+
+/// Sends every stage's scout, side by side: one for each seat.
+fn scouts(seats: &[Seat]) -> Vec<AbortOnDropHandle<()>> {
     let scout = |seat: &Seat| {
         let (stage, cx) = (Arc::clone(seat.stage()), seat.cx());
         AbortOnDropHandle::new(tokio::spawn(async move { stage.scout(&cx).await }))
@@ -136,12 +149,14 @@ async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> 
     Ok(())
 }
 
-/// Fails only when it is cancelled.
+/// Checks side by side. Fails only when it is cancelled.
 async fn check_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
     let blind: Vec<_> = found.iter().map(|(at, _)| *at).collect();
-    for (at, seat) in seats.iter().enumerate().filter(|(at, _)| !blind.contains(at)) {
-        let checked = unless_cancelled(run, seat.stage().check(&seat.cx())).await;
-        note(checked, at, seat, found)?;
+    let seeing = seats.iter().enumerate().filter(|(at, _)| !blind.contains(at));
+    let begun: Vec<_> = seeing.map(|(at, seat)| (at, seat, seat.begin_check())).collect();
+    for (at, seat, check) in begun {
+        let checked = async { check.await.unwrap_or_else(|gone| Err(Error::failed(panicked(gone)))) };
+        note(unless_cancelled(run, checked).await, at, seat, found)?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ async fn drive(run: &Arc<Run>, index: usize, input: Item, limits: &Limits) -> Re
     match joined {
         Ok(result) if run.cancel.is_cancelled() => result.and(Err(Error::cancelled())).map_err(|_| Error::cancelled()),
         Ok(result) => result,
-        Err(gone) if gone.is_panic() => Err(Error::failed(format!("panicked: {}", panic_text(gone)))),
+        Err(gone) if gone.is_panic() => Err(Error::failed(panicked(gone))),
         Err(_) => Err(Error::cancelled()),
     }
 }
@@ -83,6 +83,10 @@ async fn trouble(run: &Run, index: usize, limits: &Limits) -> Error {
         error = limits.passed() => error,
         error = stalled(run, index) => error,
     }
+}
+
+pub(super) fn panicked(gone: tokio::task::JoinError) -> String {
+    format!("panicked: {}", panic_text(gone))
 }
 
 pub(super) fn panic_text(gone: tokio::task::JoinError) -> String {

@@ -284,7 +284,7 @@ async fn the_last_event_carries_the_report() {
     assert!(flag.0.load(Ordering::SeqCst));
 }
 
-/// Its scout waits for that of another one; its survey needs what its scout found.
+/// Its scout and its check wait for those of another one; its survey needs what its scout found.
 #[derive(Debug)]
 struct Scouting {
     meets: Arc<tokio::sync::Barrier>,
@@ -312,17 +312,23 @@ impl Stage for Scouting {
         known.map(drop)
     }
 
+    async fn check(&self, _cx: &CheckCx) -> Result<()> {
+        self.meets.wait().await;
+        self.log.lock().unwrap().push("checked".to_owned());
+        Ok(())
+    }
+
     async fn run(&self, input: Item, _cx: &StageCx) -> Result<Item> {
         Ok(input.with(Payload::Standby))
     }
 }
 
 #[tokio::test]
-async fn all_scouts_go_side_by_side_and_each_is_back_before_its_stage_is_surveyed() {
+async fn scouts_and_checks_go_side_by_side_and_a_stage_is_surveyed_between() {
     let (log, meets) = (Log::default(), Arc::new(tokio::sync::Barrier::new(2)));
     let scouting = || Arc::new(Scouting { meets: meets.clone(), log: log.clone() }) as Arc<dyn Stage>;
     let engine = Engine::new(Pipeline::new("test", vec![scouting(), scouting()]));
     let checked = tokio::time::timeout(Duration::from_secs(20), engine.check()).await;
-    checked.expect("the scouts wait for each other").unwrap();
-    assert_eq!(said(&log), ["surveyed", "surveyed"]);
+    checked.expect("each waits for the other").unwrap();
+    assert_eq!(said(&log), ["surveyed", "surveyed", "checked", "checked"]);
 }

@@ -138,7 +138,10 @@ impl Stage for Quiesce {
             refusals.extend(self.allowance.check(surveyed.server.wal_kept, cx).err());
         }
         match self.choose(&surveyed, cx) {
-            Ok(choice) => cx.board().put(choice),
+            Ok(choice) => {
+                cx.board().put(choice);
+                refusals.extend(wal::readable(choice, cx).await.err());
+            }
             Err(refusal) => refusals.push(refusal),
         }
         requirements::merged(refusals)

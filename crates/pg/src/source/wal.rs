@@ -38,11 +38,10 @@ fn directory(layout: &Layout) -> String {
 ///
 /// # Errors
 /// A refusal.
-pub(super) async fn readable(cx: &CheckCx) -> Result<()> {
+pub(super) async fn readable(choice: Choice, cx: &CheckCx) -> Result<()> {
     let board = cx.board();
     let (Some(primary), Some(source)) = (board.get::<Primary>(), board.get::<Source>()) else { return Ok(()) };
-    let backup = board.get::<Choice>().is_some_and(|choice| choice.mode == Mode::Backup);
-    if !backup || !is_kept(cx) {
+    if choice.mode != Mode::Backup || !is_kept(cx) {
         return Ok(());
     }
     let (host, directory) = (&primary.0.host, directory(&source.layout));

@@ -22,9 +22,8 @@ rm -f -- postmaster.pid postmaster.opts backup_label* tablespace_map* backup_man
   global/pg_internal.init* base/*/pg_internal.init*
 rm -rf -- base/pgsql_tmp*
 for t; do rm -f -- "$t"/PG_*/*/pg_internal.init*; rm -rf -- "$t"/PG_*/pgsql_tmp*; done
-for e in pg_replslot pg_dynshmem pg_notify pg_serial pg_snapshots pg_stat_tmp pg_subtrans; do
-  fresh "$e"; find "$e/" -mindepth 1 -delete
-done
+for e in pg_replslot pg_dynshmem pg_notify pg_serial pg_snapshots pg_stat_tmp pg_subtrans; do fresh "$e"; done
+find pg_replslot/ pg_dynshmem/ pg_notify/ pg_serial/ pg_snapshots/ pg_stat_tmp/ pg_subtrans/ -mindepth 1 -delete
 mode=$(stat -c %a . 2>/dev/null || stat -f %Lp .)
 [ "$mode" = 700 ] || [ "$mode" = "$most" ] || chmod 700 ."#;
 

@@ -14,12 +14,14 @@ use crate::service::Server;
 pub(super) async fn check(server: &Server, backup: Option<&Backup>) -> Result<()> {
     let (files, directory) = (server.host.files(), &server.data_directory);
     let path = |name: &str| format!("{directory}/{name}");
-    if !files.exists(&path("standby.signal")).await? && !files.exists(&path("recovery.conf")).await? {
+    let (signal, conf, label) = (path("standby.signal"), path("recovery.conf"), path("backup_label"));
+    // The standby is down by now: all at once.
+    let (signal, conf, is) = tokio::try_join!(files.exists(&signal), files.exists(&conf), files.read(&label))?;
+    if !signal && !conf {
         let text = format!("{directory} has no standby.signal any more: its server would be a primary of its own");
         return Err(Error::failed(text).hint("see what touches the copy between pg-configure and the start"));
     }
     let Some(backup) = backup else { return Ok(()) };
-    let is = files.read(&path("backup_label")).await?;
     let wanted = backup.label.as_deref().filter(|_| backup.mode == Mode::Backup).map(str::as_bytes);
     match what_is_wrong(is.as_deref(), wanted) {
         None => Ok(()),

@@ -131,8 +131,7 @@ pub(crate) async fn start_and_prove(
     timeout: Period,
     cx: &StageCx,
 ) -> Result<()> {
-    intact::check(server, backup).await?;
-    let log = Mark::of(server).await?;
+    let ((), log) = tokio::try_join!(intact::check(server, backup), Mark::of(server))?;
     let until = Instant::now() + timeout.0;
     cx.go_on()?;
     cx.arm(StopNew { server: server.clone(), run: cx.run_id().to_owned(), timeout: timeout.0 })?;

@@ -21,11 +21,11 @@ use crate::zfs::Zfs;
 pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
-    checks::room(receiver, &dataset, header.estimate).await?;
+    let (room, may_keep) = (checks::room(receiver, &dataset, header.estimate), kept::may_keep(receiver, cx));
+    let ((), resumable) = tokio::try_join!(room, may_keep)?;
     if header.part.main {
         checks::watch_room(receiver, &dataset, cx);
     }
-    let resumable = kept::may_keep(receiver, cx).await?;
     match &receiver.goal {
         // What is there stays as it is until the rest has come.
         Goal::Into(_) if kept::goes_on(&dataset, header, cx) => {}

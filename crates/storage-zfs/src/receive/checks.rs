@@ -152,9 +152,16 @@ pub(super) async fn room(receiver: &Receiver, dataset: &str, bytes: Option<u64>)
     let zfs = &receiver.zfs;
     let pool = name::pool(dataset);
     let make_room = format!("zfs list -o space -r {pool}");
-    receiver.min_free.check(&pool_of(zfs, pool), pool_room(zfs, pool).await?, bytes, &make_room)?;
-    let (Some(bytes), Some(above)) = (bytes, check::nearest_existing(zfs, dataset).await?) else { return Ok(()) };
-    match number(zfs, &above, "available").await? {
+    let available = async {
+        match check::nearest_existing(zfs, dataset).await? {
+            Some(above) => number(zfs, &above, "available").await,
+            None => Ok(None),
+        }
+    };
+    let (room, available) = tokio::try_join!(pool_room(zfs, pool), available)?;
+    receiver.min_free.check(&pool_of(zfs, pool), room, bytes, &make_room)?;
+    let Some(bytes) = bytes else { return Ok(()) };
+    match available {
         Some(available) if available < bytes => {
             let error = no_room(dataset, bytes, available);
             let missing = (bytes - available).div_ceil(1 << 20);

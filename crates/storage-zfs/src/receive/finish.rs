@@ -24,8 +24,9 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     let received = collect(receiver, &headers)?;
     let target = receiver.target().await?;
     for (part, dataset) in &received.parts {
-        receiver.zfs.set(&format!("{dataset}@{}", part.snapshot), "reseed:target", &target).await?;
-        kept::remember(receiver, &part.dataset, dataset, cx).await?;
+        let snapshot = format!("{dataset}@{}", part.snapshot);
+        let mark = async { Ok(receiver.zfs.set(&snapshot, "reseed:target", &target).await?) };
+        tokio::try_join!(mark, kept::remember(receiver, &part.dataset, dataset, cx))?;
     }
     let datasets = received.parts.iter().map(|(part, dataset)| (dataset.clone(), part.guid.clone())).collect();
     let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep, anchor: None };
