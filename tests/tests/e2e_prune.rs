@@ -145,7 +145,9 @@ async fn meanwhile(file: &str, stage: &str, act: impl FnOnce() + Send + 'static)
     assert!(waiting.lock().unwrap().is_none(), "it was over before anything else was done");
 }
 
-async fn what_is_kept_is_restored(offsite: Offsite) {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pruning_keeps_in_a_bucket_is_restored() {
+    let Some(offsite) = Offsite::in_a_bucket(Storage::Btrfs) else { return };
     let put = offsite.put_file();
     for _ in 0..3 {
         succeed(&put).await;
@@ -163,18 +165,6 @@ async fn what_is_kept_is_restored(offsite: Offsite) {
     meanwhile(&put, "s3-put", move || (0..2).for_each(|_| drop(text(&during(&["--apply", "--grace", "0s"]))))).await;
     assert_eq!(offsite.all_whole().await, [2], "the first chain went, and nothing that the put needed");
     offsite.restores().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_pruning_keeps_in_a_directory_is_restored() {
-    let Some(offsite) = Offsite::in_directory(Storage::Btrfs) else { return };
-    what_is_kept_is_restored(offsite).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_pruning_keeps_in_a_bucket_is_restored() {
-    let Some(offsite) = Offsite::in_a_bucket(Storage::Btrfs) else { return };
-    what_is_kept_is_restored(offsite).await;
 }
 
 /// The newest of a chain that is to go is got meanwhile.

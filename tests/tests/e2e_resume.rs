@@ -3,97 +3,19 @@
 #![expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reseed_lab::{Aim, Major, PairOptions, Seaweed, Storage, Switch};
 use reseed_tests::run::succeed;
 use reseed_tests::scene::{BALANCED, Scene};
+use reseed_tests::way::Way;
 use reseed_tests::{binary, ready_for};
 use reseed_transport_s3::chain::chains;
 use reseed_transport_s3::store::{Keys, S3Settings, S3Store, Store};
 use reseed_transport_s3::verify::{Depth, verify};
-
-/// How often each chunk was sent to the server.
-type Counts = Arc<Mutex<BTreeMap<String, usize>>>;
-
-/// A way to a server on which the chunks that are sent are counted.
-struct Way {
-    port: u16,
-    counts: Counts,
-    /// Whether nobody hears that a manifest was written.
-    silent: Arc<AtomicBool>,
-}
-
-impl Way {
-    fn to(server: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let way = Self { port, counts: Counts::default(), silent: Arc::default() };
-        let (counted, silent) = (Arc::clone(&way.counts), Arc::clone(&way.silent));
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
-                let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                let (counts, silent, mute) = (Arc::clone(&counted), Arc::clone(&silent), Arc::<AtomicBool>::default());
-                let muted = Arc::clone(&mute);
-                std::thread::spawn(move || answers(back_from, back_to, &muted));
-                std::thread::spawn(move || {
-                    requests(client, server, &counts, || {
-                        mute.fetch_or(silent.load(Ordering::SeqCst), Ordering::SeqCst);
-                    })
-                });
-            }
-        });
-        way
-    }
-}
-
-/// Passes answers on, unless they are not to be heard.
-fn answers(mut server: TcpStream, mut client: TcpStream, muted: &AtomicBool) -> Option<()> {
-    let mut bytes = vec![0; 1 << 16];
-    loop {
-        let read = server.read(&mut bytes).ok().filter(|read| *read > 0)?;
-        if !muted.load(Ordering::SeqCst) {
-            client.write_all(&bytes[..read]).ok()?;
-        }
-    }
-}
-
-/// Passes requests on, one after another, and tells of a manifest before it does.
-fn requests(client: TcpStream, mut server: TcpStream, counts: &Counts, manifest: impl Fn()) -> Option<()> {
-    let mut client = BufReader::new(client);
-    loop {
-        let (mut head, mut length) = (Vec::new(), 0);
-        loop {
-            let begin = head.len();
-            if client.read_until(b'\n', &mut head).ok()? == 0 {
-                return server.shutdown(std::net::Shutdown::Write).ok();
-            }
-            let line = String::from_utf8_lossy(&head[begin..]).trim().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let first = String::from_utf8_lossy(&head).lines().next()?.to_owned();
-        let put = first.strip_prefix("PUT ").and_then(|rest| rest.split(['?', ' ']).next());
-        if put.is_some_and(|name| name.contains("/manifests/")) {
-            manifest();
-        }
-        if let Some(object) = put.and_then(|name| name.find("/chunks/").map(|at| &name[at + 1..])) {
-            *counts.lock().unwrap().entry(object.to_owned()).or_default() += 1;
-        }
-        server.write_all(&head).ok()?;
-        std::io::copy(&mut client.by_ref().take(length), &mut server).ok()?;
-    }
-}
 
 struct Staged {
     scene: Scene,
@@ -139,7 +61,7 @@ impl Staged {
 
     /// The real program at work on this file.
     fn start(&self, file: &str) -> Child {
-        let path = self.root.path().join("put.toml");
+        let path = self.root.path().join("pipeline.toml");
         std::fs::write(&path, file).unwrap();
         let mut command = self.reseed(&["run", &path.to_string_lossy()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
@@ -157,11 +79,7 @@ impl Staged {
     }
 
     fn sent(&self) -> usize {
-        self.counts().values().sum()
-    }
-
-    fn counts(&self) -> BTreeMap<String, usize> {
-        self.way.counts.lock().unwrap().clone()
+        self.way.sent().values().sum()
     }
 
     /// Waits until so many more chunks were sent; whether the program is still there then.
@@ -200,7 +118,7 @@ fn kills_wanted() -> usize {
 }
 
 async fn killed_at_random_moments(storage: Storage, mode: &str) {
-    let Some(staged) = Staged::new(storage, 10) else { return };
+    let Some(staged) = Staged::new(storage, 5) else { return };
     let file = staged.put_file();
     let file = file.replace("use = \"pg-quiesce\"\n", &format!("use = \"pg-quiesce\"\nmode = \"{mode}\"\n"));
     let seed = std::env::var("RESEED_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -212,7 +130,7 @@ async fn killed_at_random_moments(storage: Storage, mode: &str) {
     };
     let (mut kills, mut went_on) = (0, 0);
     while kills < kills_wanted() {
-        let (before, counts) = (staged.chunks().await, staged.counts());
+        let (before, counts) = (staged.chunks().await, staged.way.sent());
         let mut child = staged.start(&file);
         // The WAL of a backup is put first, and then it can be gone on with.
         let more = match kills {
@@ -236,7 +154,7 @@ async fn killed_at_random_moments(storage: Storage, mode: &str) {
         kills >= kills_wanted() / 2 && went_on >= kills_wanted() / 4,
         "{kills} kills, gone on with {went_on} times"
     );
-    let (before, counts) = (staged.chunks().await, staged.counts());
+    let (before, counts) = (staged.chunks().await, staged.way.sent());
     let last = staged.start(&file).wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&last.stderr);
     assert!(last.status.success(), "{told}");
@@ -264,7 +182,7 @@ fn said(child: &mut Child) -> String {
 
 /// That no chunk was sent again that was there already.
 fn no_more_of(staged: &Staged, there: &BTreeSet<String>, before: &BTreeMap<String, usize>) {
-    let now = staged.counts();
+    let now = staged.way.sent();
     let again: Vec<_> = there.iter().filter(|name| now.get(*name) != before.get(*name)).collect();
     assert!(again.is_empty(), "sent again: {again:?}");
 }
@@ -293,7 +211,7 @@ async fn a_put_that_is_killed_behind_its_manifest_keeps_the_snapshot_that_the_ne
     for (number, resume) in ["", "resume = true\n"].into_iter().enumerate() {
         let (file, links) = (format!("{file}{resume}"), 2 * number + 1);
         assert_eq!(staged.links().await, [links]);
-        staged.way.silent.store(true, Ordering::SeqCst);
+        staged.way.be_silent(true);
         let (mut child, begun) = (staged.start(&file), Instant::now());
         while staged.links().await == [links] {
             assert!(child.try_wait().unwrap().is_none(), "it has ended: {}", said(&mut child));
@@ -301,7 +219,7 @@ async fn a_put_that_is_killed_behind_its_manifest_keeps_the_snapshot_that_the_ne
         }
         child.kill().unwrap();
         said(&mut child);
-        staged.way.silent.store(false, Ordering::SeqCst);
+        staged.way.be_silent(false);
         let recovered = staged.reseed(&["recover", "--json"]).output().unwrap();
         let told = String::from_utf8_lossy(&recovered.stdout);
         assert!(recovered.status.success() && told.contains("\"outcome\":\"done\""), "{told}");
