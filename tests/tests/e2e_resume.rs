@@ -13,7 +13,7 @@ use reseed_tests::run::succeed;
 use reseed_tests::scene::{BALANCED, Scene};
 use reseed_tests::way::Way;
 use reseed_tests::{binary, ready_for};
-use reseed_transport_s3::chain::chains;
+use reseed_transport_s3::chain::{Link, chains};
 use reseed_transport_s3::store::{Keys, S3Settings, S3Store, Store};
 use reseed_transport_s3::verify::{Depth, verify};
 
@@ -230,4 +230,59 @@ async fn a_put_that_is_killed_behind_its_manifest_keeps_the_snapshot_that_the_ne
     assert_eq!(staged.store().list("uploads/").await.unwrap(), []);
     let chain = chains(staged.store().as_ref()).await.unwrap().remove(0);
     assert_eq!(verify(&staged.store(), &chain, Depth::Deep).await.unwrap().broken, vec![]);
+}
+
+/// A get that is killed while its third increment comes fetches nothing again but that.
+async fn a_get_goes_on_behind_what_came_whole(storage: Storage) {
+    let Some(mut staged) = Staged::new(storage, 2) else { return };
+    let put = format!("{}chunk = \"1MiB\"\n", staged.scene.put_pipeline(&staged.repository()).unwrap());
+    for _ in 0..3 {
+        staged.scene.write_on();
+        succeed(&put).await;
+    }
+    let chain = chains(staged.store().as_ref()).await.unwrap().remove(0);
+    let chunks = |links: &[Link]| -> BTreeSet<String> {
+        let streams = links.iter().flat_map(|link| &link.manifest.streams);
+        streams.flat_map(|stream| &stream.chunks).map(|chunk| chunk.object.clone()).collect()
+    };
+    let (before, last) = (chunks(&chain.links[..2]), chunks(&chain.links[2..]));
+    let name = storage.name().to_lowercase();
+    let into = if storage == Storage::Zfs { staged.scene.b.dataset("copy") } else { staged.scene.b.path("copy") };
+    let get = |throttle: &str| {
+        format!(
+            "name = \"get\"\n{}[[stage]]\nuse = \"s3-get\"\nrepository = \"offsite\"\nstorage = \"{name}\"\n\
+             resume = true\nahead = 1\n\n{throttle}[[stage]]\nuse = \"{name}-receive\"\ninto = \"{into}\"\n",
+            staged.repository()
+        )
+    };
+    let (mut child, begun) =
+        (staged.start(&get("[[stage]]\nuse = \"throttle\"\nrate = \"12MiB/s\"\n\n")), Instant::now());
+    while staged.way.fetched().keys().all(|name| !last.contains(name)) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended: {}", said(&mut child));
+        assert!(begun.elapsed() < Duration::from_secs(100), "it does not get that far");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    said(&mut child);
+    let fetched = staged.way.fetched();
+    assert!(before.iter().all(|name| fetched.get(name) == Some(&1)), "the first two came, once");
+    let next = staged.start(&get("")).wait_with_output().unwrap();
+    assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
+    let now = staged.way.fetched();
+    let again: Vec<_> = before.iter().filter(|name| now.get(*name) != Some(&1)).collect();
+    assert!(again.is_empty(), "fetched again: {again:?}");
+    assert!(last.iter().all(|name| now.contains_key(name)));
+    let over = staged.start(&get("")).wait_with_output().unwrap();
+    assert_eq!(over.status.code(), Some(3), "{}", String::from_utf8_lossy(&over.stderr));
+    assert!(String::from_utf8_lossy(&over.stderr).contains("holds the newest"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_is_killed_goes_on_behind_what_came_whole_on_btrfs() {
+    a_get_goes_on_behind_what_came_whole(Storage::Btrfs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_is_killed_goes_on_behind_what_came_whole_on_zfs() {
+    a_get_goes_on_behind_what_came_whole(Storage::Zfs).await;
 }
