@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 # Pools, sshd and servers of other users are root's business. Only what is run needs it, not the build.
-sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,RESEED_LAB_MODULES,XDG_CACHE_HOME)
+sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,RESEED_LAB_MODULES,RESEED_BENCH_SCALE,RESEED_BENCH_MB,RESEED_BENCH_ROUNDS,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
 .PHONY: help demo build test test-openzfs test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
@@ -43,9 +43,10 @@ test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (Debian 1
 	$(sudo) tests/lab/openzfs/lab setup
 	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)
 
-test-faults: ## kill -9 between every two writes of the journal and at 100 random moments; takes hours
+test-faults: seaweedfs ## kill -9 between every two writes of the journal, at 100 random moments, and of puts; takes hours
 	@scripts/install build lab
-	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill -- --test-threads 1 --nocapture
+	cargo build --quiet --bin reseed
+	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill --test e2e_resume -- --test-threads 1 --nocapture
 
 test-s3-ceph: ## the suite of stores on Ceph's S3 server, in a chroot of its own (root; not in `make test`)
 	@scripts/install build
@@ -78,7 +79,7 @@ docs: ## the reference and the schema, written anew from the code
 	$(target)/debug/reseed schema > docs/pipeline.schema.json
 
 bench: seaweedfs ## what reseed costs, as ratios within one run
-	@scripts/install build lab
+	@scripts/install build lab bench
 	cargo build --quiet --release --bin reseed
 	cargo bench --quiet -p reseed-core --bench pipe
 	cargo bench --quiet -p reseed-storage-zfs --bench reader

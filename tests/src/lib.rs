@@ -12,6 +12,7 @@ pub mod state;
 #[cfg(feature = "openzfs")]
 pub mod vms;
 pub mod watch;
+pub mod way;
 
 // Linked for their plugins alone: without these lines nothing of them would register.
 use reseed_pg as _;

@@ -10,6 +10,11 @@ use crate::run::{Ended, Trial};
 use crate::state::State;
 use crate::watch::Reader;
 
+/// Whether every account's money is at a teller: true of each committed state, and of no mixture.
+pub const BALANCED: &str = "select (select sum(abalance) from pgbench_accounts) = (select sum(tbalance) from \
+                            pgbench_tellers) and (select sum(tbalance) from pgbench_tellers) = (select \
+                            coalesce(sum(delta), 0) from pgbench_history)";
+
 /// Transactions a second on the primary.
 const LOAD: u32 = 150;
 

@@ -27,7 +27,7 @@ pub(crate) use self::locks::Locks;
 pub(crate) use self::pipeline::STALL;
 pub use self::pipeline::{Misfit, Pipeline};
 pub use self::scan::Choice;
-pub(crate) use self::unwind::undo_one;
+pub(crate) use self::unwind::{in_time, undo_one};
 
 use self::approach::Rounds;
 use crate::event::{Blind, Event, Observer};
@@ -175,7 +175,13 @@ impl Engine {
                 commit::finish(committed, &run).await;
                 (branches::stuck(&run).map_or(Outcome::Done, |_| Outcome::Stuck), None)
             }
-            Err(error) => (unwind::unwind(&run).await, Some(error)),
+            Err(error) => match unwind::unwind(&run).await {
+                Outcome::Done => {
+                    run.observer.on(&Event::Warning { stage: None, text: error.chain() });
+                    (Outcome::Done, None)
+                }
+                outcome => (outcome, Some(error)),
+            },
         };
         (run, outcome, error)
     }

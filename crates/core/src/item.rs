@@ -247,6 +247,12 @@ pub struct StagedFacts(pub Facts);
 #[derive(Debug, Clone)]
 pub struct ArmedSnapshots(pub Vec<Armed>);
 
+/// Of a chain of streams, what has arrived whole stays when the run fails later, so that the next goes on behind
+/// it: put on the [`Board`](crate::stage::Board) while running, by the stage that gives the streams. The last of the
+/// chain goes like everything else: what is made of it is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrivalsStay;
+
 /// Files of the source that a copy needs and no snapshot holds: put on the
 /// [`Board`](crate::stage::Board) while running, by the stage that knows the source's data for one that
 /// keeps streams, and by one that gives kept streams for the stages behind it.

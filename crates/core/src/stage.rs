@@ -1,9 +1,11 @@
 //! Stages: the one trait that the engine runs, and what a stage may ask of its run.
 
 mod adapters;
+mod arrivals;
 mod board;
 mod context;
 mod limited;
+mod sink;
 mod watchers;
 
 use std::fmt::Debug;
@@ -12,11 +14,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
-pub(crate) use adapters::{receive, report_received, unexpected};
+pub(crate) use adapters::unexpected;
+pub use adapters::{Filter, FilterStage, Source, SourceStage, Transport, TransportStage};
 pub use board::Board;
 pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
 pub(crate) use limited::Limited;
+pub use sink::{Sink, SinkStage};
+pub(crate) use sink::{receive, report_received};
 
 use crate::guard::Grant;
 use crate::host::Host;

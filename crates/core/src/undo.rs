@@ -43,6 +43,22 @@ pub trait Undo: Debug + Send + Sync {
     /// # Errors
     /// When what was left behind is still there afterwards.
     async fn undo(&self) -> Result<()>;
+
+    /// Whether this is asked, before anything is taken back, if that may be done at all: see
+    /// [`stands`](Self::stands).
+    fn decides(&self) -> bool {
+        false
+    }
+
+    /// Whether what the run is for has come about, and others may rely on it by now, though nobody could
+    /// write down that the run has committed. Where one says so that [`decides`](Self::decides), the run, or the
+    /// branch that armed it, counts as committed.
+    ///
+    /// # Errors
+    /// When it can't be told: nothing is taken back then until it can.
+    async fn stands(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// An undo that can be written down and, in another process, be done. What it is made of is what

@@ -161,6 +161,14 @@ impl Sink for Receiver {
         arrive::verify(self, header).await
     }
 
+    fn stays(&self) -> bool {
+        true
+    }
+
+    async fn settle(&self, received: &[StreamHeader], cx: &StageCx) -> Result<()> {
+        arrive::settle(self, received, cx).await
+    }
+
     async fn finish(&self, received: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
         arrive::finish(self, received, cx).await
     }

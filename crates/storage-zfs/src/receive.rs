@@ -223,6 +223,15 @@ impl Sink for Receiver {
         }
     }
 
+    /// In place the live data comes back, whatever has arrived.
+    fn stays(&self) -> bool {
+        matches!(self.goal, Goal::Into(_))
+    }
+
+    async fn settle(&self, received: &[StreamHeader], _cx: &StageCx) -> Result<()> {
+        finish::settle_copies(self, received).await
+    }
+
     async fn finish(&self, received: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
         finish::finish(self, received, cx).await
     }

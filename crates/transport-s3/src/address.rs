@@ -27,6 +27,9 @@ pub enum AddressError {
     /// It begins with something else.
     #[error("`{0}` is no address of a repository")]
     Scheme(String),
+    /// It holds a user or a password, which are not told.
+    #[error("an address of a repository has no user and no password in it")]
+    Credentials,
     /// The path is not absolute, or names a machine.
     #[error("`{0}` names no absolute path")]
     Path(String),
@@ -43,6 +46,7 @@ impl AddressError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Scheme(_) => "it is written `s3://bucket/prefix` or `file:///path`",
+            Self::Credentials => "keys go into `access_key_id` and `secret_access_key`, or into the environment",
             Self::Path(_) => "three slashes: `file:///srv/reseed`",
             Self::Bucket(_) => "it has 3 to 63 letters, digits, `.` and `-`: `s3://my-bucket/reseed`",
             Self::Prefix(_) => "for example `s3://my-bucket/reseed`",
@@ -56,6 +60,10 @@ impl Address {
     /// # Errors
     /// When the text is none.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        if rest.split('/').next().is_some_and(|machine| machine.contains('@')) {
+            return Err(AddressError::Credentials);
+        }
         if let Some(path) = text.strip_prefix("file://") {
             return match path.starts_with('/') {
                 true => Ok(Self::File(path.into())),
@@ -89,6 +97,7 @@ mod tests {
     fn addresses_are_read() {
         let s3 = |bucket: &str, prefix: &str| Ok(Address::S3 { bucket: bucket.into(), prefix: prefix.into() });
         assert_eq!(Address::parse("file:///srv/reseed"), Ok(Address::File("/srv/reseed".into())));
+        assert_eq!(Address::parse("file:///srv/@reseed"), Ok(Address::File("/srv/@reseed".into())));
         assert_eq!(Address::parse("s3://backups"), s3("backups", ""));
         assert_eq!(Address::parse("s3://backups/"), s3("backups", ""));
         assert_eq!(Address::parse("s3://backups/pg/main/"), s3("backups", "pg/main"));
@@ -101,6 +110,8 @@ mod tests {
         assert_eq!(wrong("file://srv/reseed"), "`file://srv/reseed` names no absolute path");
         assert_eq!(wrong("s3:///prefix"), "`` is no name of a bucket");
         assert_eq!(wrong("s3://b/p"), "`b` is no name of a bucket");
+        assert_eq!(wrong("s3://id:hunter2@bucket/p"), "an address of a repository has no user and no password in it");
+        assert_eq!(wrong("https://id:hunter2@host"), "an address of a repository has no user and no password in it");
         assert!(wrong("s3://bucket/a//b").starts_with("`a//b` is no prefix"));
         assert!(wrong("s3://bucket/../b").starts_with("`../b` is no prefix"));
     }

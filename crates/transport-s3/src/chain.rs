@@ -89,6 +89,16 @@ impl Chain {
 }
 
 impl Link {
+    /// What a manifest will be in the chain of this root.
+    ///
+    /// # Errors
+    /// When it has no name, or can't be written as JSON.
+    pub fn to_be(root: &str, manifest: &Manifest) -> Result<Self> {
+        let key = format::manifest_key(manifest.main(), root, manifest.depth)?;
+        let sha256 = Sha256::of(&manifest.to_bytes()?);
+        Ok(Self { key, sha256, manifest: manifest.clone() })
+    }
+
     /// How the next one names it.
     pub fn as_parent(&self) -> Parent {
         Parent { manifest: self.key.as_str().to_owned(), sha256: self.sha256 }
@@ -169,13 +179,12 @@ async fn chain(store: &dyn Store, name: String, keys: &BTreeMap<u32, Key>, trust
 /// # Errors
 /// When it can't be written, or another run was first.
 pub async fn publish(store: &dyn Store, root: &str, manifest: &Manifest) -> Result<Link> {
-    let key = format::manifest_key(manifest.main(), root, manifest.depth)?;
-    let bytes = manifest.to_bytes()?;
-    let sha256 = Sha256::of(&bytes);
+    let (link, bytes) = (Link::to_be(root, manifest)?, manifest.to_bytes()?);
+    let key = &link.key;
     // One that is there already and the same is of this run: the answer to an earlier try was lost.
-    if !store.put_new(&key, bytes.clone(), sha256).await? && store.get(&key).await?.as_ref() != Some(&bytes) {
+    if !store.put_new(key, bytes.clone(), link.sha256).await? && store.get(key).await?.as_ref() != Some(&bytes) {
         let error = Error::failed(format!("another run has written {key} in {} meanwhile", store.url()));
         return Err(error.hint("run again: what it has added will be the base"));
     }
-    Ok(Link { key, sha256, manifest: manifest.clone() })
+    Ok(link)
 }

@@ -10,7 +10,7 @@
 //!
 //! A manifest is written last and only where there is none: without it the increment does not exist.
 
-mod hex;
+pub(crate) mod hex;
 mod names;
 
 use bytes::Bytes;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Problem, Ref};
-use reseed_core::item::{FileBeside, FilesBeside, Item, LeftOut, Payload, StagedFacts, StreamHeader, StreamItem};
+use reseed_core::item::{
+    ArrivalsStay, FileBeside, FilesBeside, Item, LeftOut, Payload, StagedFacts, StreamHeader, StreamItem,
+};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Stage, StageCx};
 use reseed_core::stream::Metered;
@@ -34,6 +36,10 @@ struct GetConfig {
     /// The manifest up to which is restored, as `reseed staged list --json` and `show` name it; by default the
     /// newest.
     state: Option<String>,
+    /// Whether a run that was interrupted keeps the increments that had come whole, so that the next one goes on
+    /// behind them. Off by default: a run that fails leaves nothing. Of no use where it is received in place.
+    #[serde(default)]
+    resume: bool,
     /// Chunks that are fetched ahead of the receiver, from 1 to 64; by default 4.
     #[serde(default = "ahead")]
     ahead: Located<usize>,
@@ -56,8 +62,8 @@ impl StageConfig for GetConfig {
         let repository = cx.resource::<RepositoryResource>("repositories", &self.repository)?;
         let (store, seal) = (Arc::clone(&repository.0), Arc::clone(&repository.1));
         let how = Reading { ahead: *self.ahead, identities: seal.identities.clone() };
-        let Self { storage, dataset, state, .. } = self;
-        good.then(|| Arc::new(Get { store, seal, storage, dataset, state, how }) as _)
+        let Self { storage, dataset, state, resume, .. } = self;
+        good.then(|| Arc::new(Get { store, seal, storage, dataset, state, resume, how }) as _)
     }
 }
 
@@ -70,6 +76,7 @@ struct Get {
     storage: String,
     dataset: Option<String>,
     state: Option<String>,
+    resume: bool,
     how: Reading,
 }
 
@@ -131,6 +138,9 @@ impl Stage for Get {
         let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
         let facts = newest.manifest.facts.clone();
         cx.board().put(self.beside(&newest.manifest));
+        if self.resume {
+            cx.board().put(ArrivalsStay);
+        }
         let (mut streams, store) = (vec![], Counted::reads(&self.store, &cx.meters().wire));
         for link in &missing {
             let left_out: Vec<_> = link

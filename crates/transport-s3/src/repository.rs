@@ -12,7 +12,7 @@ use reseed_core::{Error, Result, register_resource};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 use crate::seal::Seal;
 use crate::store::{CustomerKey, FileStore, Keys, Leased, LockMode, S3Settings, Store, s3_store};
 
@@ -102,8 +102,10 @@ impl ResourceConfig for RepositoryConfig {
     type Resource = RepositoryResource;
 
     fn build(self, _name: &str, cx: &mut BuildCx<'_>) -> Option<RepositoryResource> {
-        let address = Address::parse(&self.url)
-            .map_err(|error| cx.problem(Problem::at(self.url.span(), error.to_string()).hint(error.hint())));
+        let address = Address::parse(&self.url).map_err(|error| {
+            let problem = Problem::at(self.url.span(), error.to_string()).hint(error.hint());
+            cx.problem(if error == AddressError::Credentials { problem.private() } else { problem });
+        });
         let problems = self.problems(matches!(address, Ok(Address::File(_))));
         let good = problems.is_empty();
         problems.into_iter().for_each(|problem| cx.problem(problem));
@@ -171,13 +173,34 @@ mod tests {
 
     /// The problems of a repository's table, as text.
     fn problems(table: &str) -> Vec<String> {
+        found(table).into_iter().map(|problem| problem.message).collect()
+    }
+
+    fn found(table: &str) -> Vec<Problem> {
         let text = format!("name = \"t\"\n[repositories.r]\n{table}\n[[stage]]\nuse = \"hash\"\n");
         let found = config::load(&text, &BTreeMap::new()).err().unwrap_or_default();
-        let in_table = |problem: &&Problem| {
+        let in_table = |problem: &Problem| {
             let end = text.find("[[stage]]").unwrap_or_default();
             problem.span.as_ref().is_some_and(|span| span.start < end)
         };
-        found.iter().filter(in_table).map(|problem| problem.message.clone()).collect()
+        found.into_iter().filter(in_table).collect()
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_not_shown() {
+        for url in ["http://me:hunter2@proxy:3128", "http://me:hunter2@proxy/path", "me:hunter2@proxy"] {
+            for table in [
+                format!("url = \"s3://bucket\"\nproxy = \"{url}\""),
+                format!("url = \"s3://bucket\"\nendpoint = \"{url}\""),
+                format!("url = \"{}\"", url.replace("http://", "s3://")),
+            ] {
+                let found = found(&table);
+                let told = format!("{found:?}");
+                assert!(found.len() == 1 && !told.contains("hunter2"), "{table}: {told}");
+                assert!(found[0].private, "{table}: {told}");
+            }
+        }
+        assert!(!found("url = \"s3://bucket\"\nproxy = \"socks5://proxy\"")[0].private);
     }
 
     #[test]

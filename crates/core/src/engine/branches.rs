@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit::{commit, finish};
 use super::drive;
 use super::locks::Locks;
-use super::unwind::take_back;
+use super::unwind::{settled, take_back};
 use crate::event::{Event, Observer};
 use crate::item::Item;
 use crate::report::{BranchReport, Outcome, RunReport, StreamHash};
@@ -134,13 +134,26 @@ impl Forked {
     pub(super) async fn give_up(&self, outer: &Arc<Run>, error: Error) -> Outcome {
         // One that was dropped in the midst of its stages has not ended them.
         self.run.watchers.end().await;
+        match settled(&self.run).await {
+            Some(Outcome::Done) => {
+                self.run.observer.on(&Event::Warning { stage: None, text: error.chain() });
+                self.ends(outer, Outcome::Done, None);
+                return Outcome::Done;
+            }
+            Some(outcome) => return self.is_given_up(outer, outcome, &error),
+            None => {}
+        }
         let own = take_back(&self.run, &self.run.undo, None).await;
         let outcome = own.max(take_back(&self.run, &outer.undo, Some(self.name())).await);
+        self.is_given_up(outer, outcome, &error)
+    }
+
+    fn is_given_up(&self, outer: &Run, outcome: Outcome, error: &Error) -> Outcome {
         let left = self.run.undo.armed().into_iter().chain(outer.undo.armed_for(Some(self.name())));
         let by_hand: Vec<_> = left.map(|held| held.undo.by_hand()).collect();
         outer.undo.disown(self.name());
         outer.note(|report| report.by_hand.extend(by_hand));
-        self.ends(outer, outcome, Some(&error));
+        self.ends(outer, outcome, Some(error));
         outcome
     }
 
@@ -156,7 +169,7 @@ impl Forked {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ends(&self, outer: &Arc<Run>, outcome: Outcome, error: Option<&Error>) {
+    fn ends(&self, outer: &Run, outcome: Outcome, error: Option<&Error>) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         let mine = self.run.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let report = BranchReport::new(self.name(), outcome, &mine, error.map(Error::chain));

@@ -13,6 +13,7 @@ use crate::{Class, register_chore, register_undo};
 use crate::{Kind, Mismatch};
 
 mod approach;
+mod stands;
 mod watch;
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -22,6 +23,8 @@ enum Act {
     Work,
     Refuse,
     Fail,
+    /// Fails, and whether its work stands all the same.
+    FailWith(Stands),
     Panic,
     Hang,
     /// Can't find out, with these words.
@@ -51,6 +54,16 @@ struct FakeUndo {
     #[serde(skip)]
     log: Log,
     fails: bool,
+    #[serde(skip)]
+    stands: Option<Stands>,
+}
+
+/// Whether what a run is for has come about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stands {
+    Yes,
+    No,
+    Unknown,
 }
 
 register_undo!("fake", FakeUndo);
@@ -69,6 +82,17 @@ impl Undo for FakeUndo {
     async fn undo(&self) -> Result<()> {
         self.log.lock().unwrap().push(Undo::describe(self));
         if self.fails { Err(Error::failed("still there")) } else { Ok(()) }
+    }
+
+    fn decides(&self) -> bool {
+        self.stands.is_some()
+    }
+
+    async fn stands(&self) -> Result<bool> {
+        match self.stands {
+            Some(Stands::Unknown) => Err(Error::failed("nobody answers")),
+            stands => Ok(stands == Some(Stands::Yes)),
+        }
     }
 }
 
@@ -114,12 +138,13 @@ impl Stage for Fake {
     }
 
     async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
-        let undo = || FakeUndo { name: self.name.clone(), log: self.log.clone(), fails: self.undo_fails };
+        let stands = if let Act::FailWith(stands) = self.act { Some(stands) } else { None };
+        let undo = || FakeUndo { name: self.name.clone(), log: self.log.clone(), fails: self.undo_fails, stands };
         cx.arm(undo())?;
         cx.after_commit(undo())?;
         self.log.lock().unwrap().push(format!("run {}", self.name));
         match self.act {
-            Act::Fail => Err(Error::failed("no luck")),
+            Act::Fail | Act::FailWith(_) => Err(Error::failed("no luck")),
             Act::TooLate => Err(Error::refused("no luck any more")),
             Act::Panic => panic!("out of luck"),
             Act::Hang => std::future::pending().await,

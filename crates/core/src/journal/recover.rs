@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DeadRun, Ended, Entry, Journal, Left, StateDirectory, Story};
 use crate::config::Resources;
-use crate::engine::{Locks, perform_all, undo_one};
+use crate::engine::{Locks, in_time, perform_all, undo_one};
 use crate::event::{Event, Observer};
 use crate::report::Outcome;
 use crate::undo::Chore;
@@ -49,20 +49,22 @@ pub struct Stuck {
 /// # Errors
 /// When the end can't be written down; everything else is in the outcome.
 pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &CancellationToken) -> Result<Recovery> {
-    let DeadRun { story, journal } = run;
+    let DeadRun { mut story, journal } = run;
     observer.on(&Event::RecoverStarted { run: story.begin.run.clone(), pipeline: story.begin.pipeline.clone() });
-    let resources = resources(&story);
+    let locks = Locks::default();
+    let resources = match resources(&story) {
+        Ok(resources) => match locks.again(&story.begin.run, &story.targets, &resources).await {
+            Ok(()) => commit_what_stands(&mut story, &journal, &resources, stop).await.map(|()| resources),
+            Err(error) => Err(error),
+        },
+        unreadable => unreadable,
+    };
     let mut recovery = Recovery {
         run: story.begin.run.clone(),
         pipeline: story.begin.pipeline.clone(),
         outcome: if story.has_committed() { Outcome::Done } else { Outcome::Undone },
         undone: vec![],
         stuck: vec![],
-    };
-    let locks = Locks::default();
-    let resources = match resources {
-        Ok(resources) => locks.again(&recovery.run, &story.targets, &resources).await.map(|()| resources),
-        unreadable => unreadable,
     };
     for left in story.left() {
         match take_back(&left, &resources, stop).await {
@@ -111,6 +113,25 @@ fn resources(story: &Story) -> Result<Resources> {
         let told: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
         Error::failed(format!("can't make out the run's pipeline file: {}", told.join("; ")))
     })
+}
+
+/// Writes down that a run, or a branch of it, has committed whose work [stands](crate::undo::Undo::stands): it died
+/// before it could do so itself. Its chores it has told nobody; a later run does its own.
+async fn commit_what_stands(
+    story: &mut Story,
+    journal: &dyn Journal,
+    resources: &Resources,
+    stop: &CancellationToken,
+) -> Result<()> {
+    for left in story.left().into_iter().filter(|left| left.undo.decides) {
+        let undo = left.undo.revive(resources)?;
+        if in_time(undo.as_ref(), undo.stands(), stop).await? {
+            let entry = Entry::Committed { stack: left.stack.clone(), chores: vec![] };
+            journal.write(&entry)?;
+            story.add(entry, story.until);
+        }
+    }
+    Ok(())
 }
 
 async fn take_back(left: &Left, resources: &Result<Resources>, stop: &CancellationToken) -> Result<()> {

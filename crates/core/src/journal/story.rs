@@ -59,7 +59,8 @@ pub struct Left {
     pub undo: Record,
     /// Why it could not be, when that was last tried.
     pub error: Option<String>,
-    stack: Option<String>,
+    /// The branch that did it; `None` where the run itself has.
+    pub(super) stack: Option<String>,
     branch: Option<String>,
 }
 
@@ -122,7 +123,7 @@ impl Story {
         })
     }
 
-    fn add(&mut self, entry: Entry, at: Timestamp) {
+    pub(super) fn add(&mut self, entry: Entry, at: Timestamp) {
         self.until = at;
         match entry {
             // A second beginning tells nothing.

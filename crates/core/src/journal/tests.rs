@@ -1,6 +1,7 @@
 //! What a journal promises, on undos that only note what they were asked.
 
 mod cut;
+mod stands;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +53,18 @@ impl Undo for Step {
     async fn undo(&self) -> Result<()> {
         self.done();
         if self.name.contains("stuck") { Err(Error::failed("still there")) } else { Ok(()) }
+    }
+
+    fn decides(&self) -> bool {
+        ["stands", "falls", "unknown"].iter().any(|word| self.name.contains(word))
+    }
+
+    async fn stands(&self) -> Result<bool> {
+        if self.name.contains("unknown") {
+            Err(Error::failed("nobody answers"))
+        } else {
+            Ok(self.name.contains("stands"))
+        }
     }
 }
 

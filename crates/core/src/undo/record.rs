@@ -22,6 +22,9 @@ pub struct Record {
     /// The command that a person would type; empty for a chore.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by_hand: String,
+    /// Whether it is asked first if anything may be taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decides: bool,
     /// What it is made of.
     pub data: Value,
 }
@@ -33,7 +36,13 @@ impl Record {
     /// When it can't be written as JSON.
     pub fn of<U: StoredUndo>(undo: &U) -> Result<Self> {
         let data = serde_json::to_value(undo).map_err(|error| unwritable(U::KIND, error))?;
-        Ok(Self { kind: U::KIND.to_owned(), does: undo.describe(), by_hand: undo.by_hand(), data })
+        Ok(Self {
+            kind: U::KIND.to_owned(),
+            does: undo.describe(),
+            by_hand: undo.by_hand(),
+            decides: undo.decides(),
+            data,
+        })
     }
 
     /// The record of a chore.
@@ -42,7 +51,7 @@ impl Record {
     /// When it can't be written as JSON.
     pub fn of_chore<C: StoredChore>(chore: &C) -> Result<Self> {
         let data = serde_json::to_value(chore).map_err(|error| unwritable(C::KIND, error))?;
-        Ok(Self { kind: C::KIND.to_owned(), does: chore.describe(), by_hand: String::new(), data })
+        Ok(Self { kind: C::KIND.to_owned(), does: chore.describe(), by_hand: String::new(), decides: false, data })
     }
 
     /// The undo that this is the record of, on these resources.

@@ -51,15 +51,22 @@ pub(super) async fn verify(receiver: &Receiver, header: &StreamHeader) -> Result
     }
 }
 
-/// Makes a volume of all that was received.
-pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
+/// Writes out and seals what has arrived.
+pub(super) async fn settle(receiver: &Receiver, headers: &[StreamHeader], cx: &StageCx) -> Result<()> {
     let btrfs = &receiver.btrfs;
     btrfs.sync(&receiver.into).await?;
-    for header in &headers {
+    for header in headers {
         let copy = receiver.copy(&header.part)?;
         cx.arm(DeleteSubvolume::new(btrfs, &sealing(&copy)))?;
         btrfs.seal(&copy).await?;
     }
+    Ok(())
+}
+
+/// Makes a volume of all that was received.
+pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
+    let btrfs = &receiver.btrfs;
+    settle(receiver, &headers, cx).await?;
     let parts = headers.iter().map(|header| Ok((header.part.clone(), receiver.copy(&header.part)?)));
     let parts = parts.collect::<Result<Vec<_>>>()?;
     let directory = |header: &StreamHeader| Ok((receiver.directory(&header.part)?, header.part.guid.clone()));

@@ -46,6 +46,16 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     }
 }
 
+/// Marks what was received, so that it is a copy like any other should the run fail later.
+pub(super) async fn settle_copies(receiver: &Receiver, headers: &[StreamHeader]) -> Result<()> {
+    let target = receiver.target().await?;
+    for header in headers {
+        let dataset = receiver.dataset(&header.part)?;
+        receiver.zfs.set(&format!("{dataset}@{}", header.part.snapshot), "reseed:target", &target).await?;
+    }
+    keep_pristine(receiver, headers).await
+}
+
 fn collect(receiver: &Receiver, headers: &[StreamHeader]) -> Result<Received> {
     let parts = headers.iter().map(|header| Ok((header.part.clone(), receiver.dataset(&header.part)?)));
     let parts = parts.collect::<Result<Vec<_>>>()?;

@@ -4,11 +4,11 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
 use super::Sha256;
 
-pub(super) fn serialize<S: Serializer>(hash: &Sha256, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(hash: &Sha256, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(hash)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sha256, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sha256, D::Error> {
     let text = String::deserialize(from)?;
     Sha256::parse(&text).ok_or_else(|| D::Error::custom("a SHA-256 has 64 hex digits in small letters"))
 }

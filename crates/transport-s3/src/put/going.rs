@@ -10,7 +10,7 @@ use reseed_core::{Error, Result};
 
 use super::Put;
 use super::begun::Begun;
-use super::undo::{Abandon, Leave, Sweep};
+use super::undo::{Abandon, Leave, Publish, Sweep};
 use crate::chain::{Link, publish};
 use crate::chunks::{Judge, Keeping, Written, write, write_judged};
 use crate::format::{self, ChunkName, FileBeside, LeftOut, Manifest, Stream, VERSION};
@@ -118,10 +118,13 @@ impl<'p> Going<'p> {
         };
         let manifest = manifest.signed(self.put.seal.signer.as_ref())?;
         self.upload.close().await?;
+        let to_be = Link::to_be(&self.root, &manifest)?;
+        // From here on it is the manifest that tells whether the run has committed.
+        let (repository, name) = (self.put.repository(), to_be.key.as_str().to_owned());
+        self.cx.arm(Publish { repository, manifest: name, sha256: to_be.sha256 })?;
         let link = publish(self.put.store.as_ref(), &self.root, &manifest).await?;
-        self.cx.disarm(self.armed)?;
         let (repository, run) = (self.put.repository(), self.cx.run_id().to_owned());
-        self.cx.after_commit(Sweep { repository, dataset: manifest.main().to_owned(), run })?;
+        self.cx.after_commit(Sweep { repository, dataset: link.manifest.main().to_owned(), run })?;
         if let Err(error) = self.tidy(&link.manifest).await {
             self.cx.warn(format!("something of the upload stays in {}: {}", self.put.store.url(), error.chain()));
         }

@@ -13,7 +13,7 @@ use crate::format::{chunks_of, records_of};
 use crate::prune::{Policy, Prune};
 use crate::repository::RepositoryResource;
 use crate::seal::Seal;
-use crate::store::Store;
+use crate::store::{Key, Sha256, Store};
 use crate::uploads::{abandon, leave, sweep, uploads};
 
 /// A repository and its name in the pipeline file, by which a record tells it.
@@ -102,6 +102,46 @@ impl Undo for Leave {
 
     async fn undo(&self) -> Result<()> {
         leave(self.repository.store(), &self.upload, &self.run).await
+    }
+}
+
+/// Before a manifest is written: whether it was, tells whether the run has committed, as others may read it at
+/// once. What it stands on, the source's snapshots above all, stays then.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Publish {
+    pub(super) repository: Repository,
+    pub(super) manifest: String,
+    #[serde(with = "crate::format::hex")]
+    pub(super) sha256: Sha256,
+}
+
+register_undo!("staged-publish", Publish);
+
+#[async_trait]
+impl Undo for Publish {
+    fn describe(&self) -> String {
+        format!("see that {}/{} was not written", self.repository.url(), self.manifest)
+    }
+
+    fn by_hand(&self) -> String {
+        format!(
+            "reseed recover, once {} can be asked: where {} is there, all stays",
+            self.repository.url(),
+            self.manifest
+        )
+    }
+
+    async fn undo(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn decides(&self) -> bool {
+        true
+    }
+
+    async fn stands(&self) -> Result<bool> {
+        let found = self.repository.store().get(&Key::new(&*self.manifest)?).await?;
+        Ok(found.is_some_and(|bytes| Sha256::of(&bytes) == self.sha256))
     }
 }
 

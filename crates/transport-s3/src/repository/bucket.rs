@@ -30,9 +30,6 @@ impl RepositoryConfig {
             }
             return problems;
         }
-        if let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !is_endpoint(endpoint)) {
-            wrong(endpoint.span(), "an endpoint is a URL without a path", "for example `https://s3.example.org:9000`");
-        }
         if let Some(path) = self.ca_file.as_ref().filter(|path| !path.starts_with('/')) {
             wrong(path.span(), "a CA file is named by an absolute path", "for example `/etc/ssl/certs/own-ca.pem`");
         }
@@ -58,8 +55,29 @@ impl RepositoryConfig {
             wrong(key.span(), "a key of KMS belongs to `sse = \"aws:kms\"`", "add `sse = \"aws:kms\"`");
         }
         self.problems_of_objects(&mut wrong);
-        self.problems_of_proxy(&mut wrong);
+        if let (None, Some(login)) = (&self.proxy, &self.proxy_login) {
+            wrong(login.span(), "a login belongs to a `proxy`", "add `proxy`");
+        }
+        problems.extend(self.problems_of_urls());
         problems
+    }
+
+    /// Of URLs that may hold a password: none of them is shown then.
+    fn problems_of_urls(&self) -> Vec<Problem> {
+        let wrong = |url: &Located<String>, text: &str, hint: &str| {
+            let problem = Problem::at(url.span(), text).hint(hint);
+            if url.contains('@') { problem.private() } else { problem }
+        };
+        let endpoint = self.endpoint.as_ref().filter(|url| !is_endpoint(url)).map(|url| {
+            let hint =
+                "for example `https://s3.example.org:9000`; keys go into `access_key_id` and `secret_access_key`";
+            wrong(url, "an endpoint is a URL without a path", hint)
+        });
+        let proxy = self.proxy.as_ref().filter(|url| url.as_str() != STRAIGHT && !is_endpoint(url)).map(|url| {
+            let hint = "for example `http://proxy.example.org:3128`; user and password go into `proxy_login`";
+            wrong(url, "a proxy is a URL without a path, or `none`", hint)
+        });
+        endpoint.into_iter().chain(proxy).collect()
     }
 
     fn problems_of_objects(&self, wrong: &mut impl FnMut(Range<usize>, &str, &str)) {
@@ -72,17 +90,6 @@ impl RepositoryConfig {
         }
         if let Some(lock) = self.object_lock.as_ref().filter(|lock| lock.keep.0.is_zero()) {
             wrong(lock.span(), "a lock holds for a time", "for example `keep = \"720h\"`");
-        }
-    }
-
-    fn problems_of_proxy(&self, wrong: &mut impl FnMut(Range<usize>, &str, &str)) {
-        match (&self.proxy, &self.proxy_login) {
-            (Some(proxy), _) if proxy.as_str() != STRAIGHT && !is_endpoint(proxy) => {
-                let hint = "for example `http://proxy.example.org:3128`; user and password go into `proxy_login`";
-                wrong(proxy.span(), "a proxy is a URL without a path, or `none`", hint);
-            }
-            (None, Some(login)) => wrong(login.span(), "a login belongs to a `proxy`", "add `proxy`"),
-            _ => {}
         }
     }
 

@@ -43,7 +43,12 @@ impl Stage for Send {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let bytes = self.sizes.lock().unwrap().pop_front().unwrap_or_default();
-        let _ = cx.arm(FakeUndo { name: format!("{} MiB", bytes / MIB), log: self.log.clone(), fails: false });
+        let _ = cx.arm(FakeUndo {
+            name: format!("{} MiB", bytes / MIB),
+            log: self.log.clone(),
+            fails: false,
+            stands: None,
+        });
         cx.meters().stream.add(bytes);
         let word = if cx.approaching() { "round" } else { "run" };
         self.log.lock().unwrap().push(format!("{word} {}", bytes / MIB));

@@ -103,7 +103,7 @@ impl Stage for Watched {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let (fails, log) = (self.fails, self.over.clone());
-        let _ = cx.arm(FakeUndo { name: "it".into(), log: log.clone(), fails: false });
+        let _ = cx.arm(FakeUndo { name: "it".into(), log: log.clone(), fails: false, stands: None });
         cx.watch(|over| async move {
             tokio::select! {
                 () = over.cancelled() => log.lock().unwrap().push("over".to_owned()),
