@@ -23,7 +23,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     let features = receiver.zfs.features().await?;
     checks::room(receiver, &dataset, header.estimate).await?;
     if header.part.main {
-        checks::watch_room(receiver, &dataset, cx);
+        checks::watch_room(receiver, &dataset, header.estimate, cx);
     }
     let resumable = kept::may_keep(receiver, cx).await?;
     match &receiver.goal {

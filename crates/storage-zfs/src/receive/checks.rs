@@ -165,14 +165,14 @@ pub(super) async fn room(receiver: &Receiver, dataset: &str, bytes: Option<u64>)
 }
 
 /// Watches, until the run ends, that enough of the pool stays free.
-pub(super) fn watch_room(receiver: &Receiver, dataset: &str, cx: &StageCx) {
+pub(super) fn watch_room(receiver: &Receiver, dataset: &str, bytes: Option<u64>, cx: &StageCx) {
     let (zfs, pool) = (receiver.zfs.clone(), name::pool(dataset).to_owned());
     let what = pool_of(&zfs, &pool);
     let ask = move || {
         let (zfs, pool) = (zfs.clone(), pool.clone());
         async move { pool_room(&zfs, &pool).await }
     };
-    receiver.min_free.watch(what, ask, cx);
+    receiver.min_free.watch(what, bytes, ask, cx);
 }
 
 fn pool_of(zfs: &Zfs, pool: &str) -> String {
