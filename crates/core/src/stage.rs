@@ -4,6 +4,7 @@ mod adapters;
 mod board;
 mod context;
 mod limited;
+mod meters;
 mod watchers;
 
 use std::fmt::Debug;
@@ -15,8 +16,9 @@ use async_trait::async_trait;
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub(crate) use adapters::{receive, report_received, unexpected};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{Ahead, CheckCx, Holding, Holdings, Run, StageCx};
 pub(crate) use limited::Limited;
+pub use meters::{Flowing, Meters};
 
 use crate::guard::Grant;
 use crate::host::Host;

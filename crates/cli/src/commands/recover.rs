@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reseed_core::event::Observer;
-use reseed_core::journal::{self, Entry, Journal, Recovery, StateDirectory};
+use reseed_core::journal::{self, Damaged, Entry, Journal, Recovery, StateDirectory};
 use reseed_core::report::Outcome;
 use reseed_core::{Class, Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -18,12 +18,21 @@ pub(crate) fn run(args: &RecoverArgs) -> u8 {
     if let Some(file) = &args.scan {
         return super::scan::recover(file, args);
     }
-    let done = match (StateDirectory::standard(), &args.forget) {
-        (Ok(state), Some(run)) => forget(&state, run),
-        (Ok(state), None) => Ok(on_runtime(go(state, args))),
-        (Err(error), _) => Err(error),
+    let state = match StateDirectory::standard() {
+        Ok(state) => state,
+        Err(error) => return told(&error),
     };
-    done.unwrap_or_else(|error| told(&error))
+    for run in args.runs.iter().chain(&args.forget) {
+        match state.knows(run) {
+            Ok(true) => {}
+            Ok(false) => return super::unknown(run, &state),
+            Err(error) => return told(&error),
+        }
+    }
+    match &args.forget {
+        Some(run) => forget(&state, run).unwrap_or_else(|error| told(&error)),
+        None => on_runtime(go(state, args)),
+    }
 }
 
 fn told(error: &Error) -> u8 {
@@ -56,13 +65,22 @@ async fn go(state: StateDirectory, args: &RecoverArgs) -> u8 {
     };
     watch.end();
     match recovered {
-        Ok(all) if all.iter().any(|recovery| recovery.outcome == Outcome::Stuck) => exit::STUCK,
-        Ok(all) => {
-            if all.is_empty() && !args.talk.quiet {
+        Ok((all, damaged)) => {
+            damaged.iter().for_each(|one| out::error(&one.error.chain(), one.error.hint_text()));
+            if all.is_empty() && damaged.is_empty() && !args.talk.quiet {
                 out::talk("no run has died");
             }
-            exit::DONE
+            all.into_iter().map(ended).max().unwrap_or(exit::DONE).max(if damaged.is_empty() { 0 } else { exit::STUCK })
         }
+        Err(error) => told(&error),
+    }
+}
+
+/// The exit code of one run; tells why it could not be written down how it ended.
+fn ended(end: Result<Recovery>) -> u8 {
+    match end {
+        Ok(recovery) if recovery.outcome == Outcome::Stuck => exit::STUCK,
+        Ok(_) => exit::DONE,
         Err(error) => told(&error),
     }
 }
@@ -72,17 +90,18 @@ async fn recover(
     runs: &[String],
     speaker: &Speaker,
     stop: &CancellationToken,
-) -> Result<Vec<Recovery>> {
+) -> Result<(Vec<Result<Recovery>>, Vec<Damaged>)> {
     let observer: Arc<dyn Observer> = Arc::new(speaker.clone());
     if runs.is_empty() {
-        return state.recover(&observer, stop).await;
+        let swept = state.recover(|_| true, &observer, stop).await?;
+        return Ok((swept.taken.into_iter().map(|taken| taken.end).collect(), swept.damaged));
     }
     let mut all = Vec::new();
     for run in runs {
         let dead = state.dead_run(run)?;
         if dead.story.is_open() {
-            all.push(journal::recover(dead, &observer, stop).await?);
+            all.push(journal::recover(dead, &observer, stop).await);
         }
     }
-    Ok(all)
+    Ok((all, vec![]))
 }
