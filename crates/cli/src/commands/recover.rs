@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reseed_core::event::Observer;
-use reseed_core::journal::{self, Damaged, Entry, Journal, Recovery, StateDirectory};
+use reseed_core::journal::{self, Entry, Journal, Recovery, StateDirectory};
 use reseed_core::report::Outcome;
 use reseed_core::{Class, Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -63,10 +63,12 @@ async fn go(state: StateDirectory, args: &RecoverArgs) -> u8 {
         recovered = recovering => recovered,
         never = signals.give_up(&stop, &speaker) => match never {},
     };
+    if let Ok((_, damaged)) = &recovered {
+        damaged.iter().for_each(|error| super::warn(&speaker, error));
+    }
     watch.end();
     match recovered {
         Ok((all, damaged)) => {
-            damaged.iter().for_each(|one| out::error(&one.error.chain(), one.error.hint_text()));
             if all.is_empty() && damaged.is_empty() && !args.talk.quiet {
                 out::talk("no run has died");
             }
@@ -90,18 +92,21 @@ async fn recover(
     runs: &[String],
     speaker: &Speaker,
     stop: &CancellationToken,
-) -> Result<(Vec<Result<Recovery>>, Vec<Damaged>)> {
+) -> Result<(Vec<Result<Recovery>>, Vec<Error>)> {
     let observer: Arc<dyn Observer> = Arc::new(speaker.clone());
     if runs.is_empty() {
         let swept = state.recover(|_| true, &observer, stop).await?;
-        return Ok((swept.taken.into_iter().map(|taken| taken.end).collect(), swept.damaged));
+        let damaged = swept.damaged.into_iter().map(|damaged| damaged.error);
+        return Ok((swept.taken.into_iter().map(|taken| taken.end).collect(), damaged.collect()));
     }
-    let mut all = Vec::new();
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
     for run in runs {
-        let dead = state.dead_run(run)?;
-        if dead.story.is_open() {
-            all.push(journal::recover(dead, &observer, stop).await);
+        match state.dead_run(run) {
+            Ok(dead) if dead.story.is_open() => all.push(journal::recover(dead, &observer, stop).await),
+            Ok(_) => {}
+            Err(error) if error.class() == Class::Refused => return Err(error),
+            Err(error) => damaged.push(error),
         }
     }
-    Ok((all, vec![]))
+    Ok((all, damaged))
 }

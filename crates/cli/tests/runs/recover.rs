@@ -142,6 +142,10 @@ pub(super) fn damaged() {
         assert!(recovered.err.contains(told), "{told}: {}", recovered.err);
     }
     assert!(!recovered.err.contains("undone: take back work"), "{}", recovered.err);
+    let named = reseed_in(directory.path(), "recover", &[], &[run, "--json"]);
+    assert_eq!(named.code, 4, "{}", named.err);
+    let told: Value = serde_json::from_str(&named.out).unwrap();
+    assert_eq!(told["event"], "warning");
 }
 
 pub(super) fn unknown() {
