@@ -21,9 +21,10 @@ use crate::zfs::Zfs;
 pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
-    checks::room(receiver, &dataset, header.estimate).await?;
+    let bytes = header.estimate.or_else(|| checks::planned(&header.part.dataset, cx));
+    checks::room(receiver, &dataset, bytes).await?;
     if header.part.main {
-        checks::watch_room(receiver, &dataset, header.estimate, cx);
+        checks::watch_room(receiver, &dataset, bytes, cx);
     }
     let resumable = kept::may_keep(receiver, cx).await?;
     match &receiver.goal {
