@@ -6,6 +6,7 @@ mod bare;
 pub mod canned;
 pub mod fault;
 pub mod judge;
+pub mod proxy;
 pub mod run;
 pub mod scene;
 pub mod state;

@@ -3,7 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use reseed_lab::{Load, Major, Pair, PairOptions, Recipe};
+use reseed_core::report::Outcome;
+use reseed_lab::{Load, Major, Pair, PairOptions, Recipe, Storage, Switch};
 
 use crate::judge;
 use crate::run::{Ended, Trial};
@@ -17,6 +18,11 @@ pub const BALANCED: &str = "select (select sum(abalance) from pgbench_accounts) 
 
 /// Transactions a second on the primary.
 const LOAD: u32 = 150;
+
+/// Rows that don't compress, more than all pipes on the way hold together: about 60 MB.
+const BULK: &str = "create table if not exists bulk (a text); \
+                    insert into bulk select md5(random()::text) || md5(random()::text) || md5(random()::text) \
+                    from generate_series(1, 500000)";
 
 /// A pair whose primary is written to all the while.
 #[derive(Debug)]
@@ -37,6 +43,25 @@ impl Scene {
         judge::prepare(&pair);
         let load = Some(pair.primary.load(LOAD).unwrap());
         Self { load, pair }
+    }
+
+    /// A scene whose standby is there and has much to catch up by the next run of the recipe.
+    pub async fn with_much_to_send(storage: Storage, switch: Switch) -> (Self, Recipe) {
+        let recipe = Recipe { switch, ..Recipe::default() };
+        let mut scene = Self::with(&PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) });
+        scene.succeed(&recipe).await;
+        scene.primary.sql(BULK).unwrap();
+        scene.standby.catch_up(&scene.primary, Duration::from_secs(60)).unwrap();
+        (scene, recipe)
+    }
+
+    /// Fails the test unless a run has failed, and everything is as it was before it.
+    #[track_caller]
+    pub fn must_be_undone(&self, before: &State, ended: &Ended) {
+        let report = &ended.report;
+        assert_eq!((report.outcome, report.exit_code()), (Outcome::Undone, 1), "{}", ended.story());
+        let wrong = self.is_as_it_was(before);
+        assert!(wrong.is_empty(), "{wrong:?}\n{}\n{}", ended.story(), self.logs());
     }
 
     /// Lets the load write at least some rows.
@@ -68,7 +93,7 @@ impl Scene {
         if let Some(reader) = reader {
             reader.must_have_been_answered();
         }
-        assert_eq!(ended.report.outcome, reseed_core::report::Outcome::Done, "{}\n{}", ended.story(), self.logs());
+        assert_eq!(ended.report.outcome, Outcome::Done, "{}\n{}", ended.story(), self.logs());
         ended.must_be_done();
         println!("{}", ended.summary());
         assert_eq!(ended.report.downtime_seconds.is_some(), served, "{}", ended.story());

@@ -169,10 +169,12 @@ impl Trial {
     /// Recovers what died, and says what is not as it should be.
     fn recover(&mut self, before: &State, what: &str) {
         let dead = self.state.dead().unwrap();
-        let committed = dead.iter().any(|run| run.story.has_committed());
+        assert!(dead.damaged.is_empty(), "{what}: {:?}", dead.damaged);
+        let committed = dead.runs.iter().any(|run| run.story.has_committed());
         drop(dead);
         let (observer, stop): (Arc<dyn Observer>, _) = (Arc::new(Told), CancellationToken::new());
-        let recovered = runtime().block_on(self.state.recover(&observer, &stop)).unwrap();
+        let recovered = runtime().block_on(self.state.recover(|_| true, &observer, &stop)).unwrap();
+        let recovered: Vec<_> = recovered.taken.into_iter().map(|taken| taken.end.unwrap()).collect();
         let stuck: Vec<_> = recovered.iter().filter(|one| one.outcome == Outcome::Stuck).collect();
         if !stuck.is_empty() {
             self.wrong.push(format!("{what}: {stuck:?}"));
@@ -183,7 +185,7 @@ impl Trial {
             let wrong = self.scene.is_as_it_was(before);
             self.wrong.extend(wrong.into_iter().map(|wrong| format!("{what}: {wrong}")));
         }
-        if !self.state.dead().unwrap().is_empty() {
+        if !self.state.dead().unwrap().runs.is_empty() {
             self.wrong.push(format!("{what}: there is still a run that died"));
         }
     }

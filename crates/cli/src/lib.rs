@@ -45,12 +45,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
-            // A closed pipe is nobody's fault: `reseed --help | head`.
-            let _ = error.print();
-            return if error.use_stderr() { exit::WRONG } else { exit::DONE };
+            let printed = error.print();
+            if error.use_stderr() {
+                return exit::WRONG;
+            }
+            out::judge(printed);
+            return out::code(exit::DONE);
         }
     };
     match args.command {
+        // What became of the run is in its journal too, and its exit code is of the run.
+        Command::Run(args) => commands::run::run(&args),
+        other => out::code(command(other)),
+    }
+}
+
+fn command(command: Command) -> u8 {
+    match command {
         Command::Run(args) => commands::run::run(&args),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Check(args) => commands::check::run(&args),

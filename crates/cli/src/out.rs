@@ -1,11 +1,31 @@
 //! Standard output is data, standard error is talk.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes data. A reader that has gone (`reseed stages | head`) is no error.
+use crate::exit;
+
+/// Whether data was lost on its way out.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes data. What can't be written is told once, and then [`code`] says so too.
 pub(crate) fn data(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    judge(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Tells what writing data came to. A reader that has gone (`reseed stages | head`) is no error.
+pub(crate) fn judge(written: std::io::Result<()>) {
+    let Err(failed) = written else { return };
+    if failed.kind() != ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) {
+        let hint = "see whether there is room where standard output goes: `df -h`";
+        error(&format!("can't write to standard output: {failed}"), Some(hint));
+    }
+}
+
+/// The exit code of a command that came to this one, where data was what it was called for.
+pub(crate) fn code(code: u8) -> u8 {
+    if code == exit::DONE && LOST.load(Ordering::Relaxed) { exit::FAILED } else { code }
 }
 
 /// Writes one line of talk. There is nobody to tell if that fails.

@@ -76,6 +76,39 @@ fn help_and_what_is_generated_exit_with_0() {
     assert!(text(&reseed(&["man"]).stdout).contains(".TH reseed 1"));
 }
 
+/// A full disk under standard output is no success; a reader that has seen enough is none of its business.
+#[test]
+fn data_that_can_not_be_written_exits_with_1_and_a_closed_pipe_is_quiet() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let state = tempfile::tempdir().unwrap();
+    let into = |args: &[&str], out: std::process::Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
+        command.args(args).current_dir(&folder).env("RESEED_STATE_DIR", state.path());
+        command.stdout(out).output().unwrap()
+    };
+    for args in [
+        &["--help"][..],
+        &["stages"],
+        &["stages", "--json"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man"],
+        &["plan", "samples/reset-standby.toml", "--set", "primary=x", "--offline"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = into(args, full.into());
+        let told = text(&output.stderr);
+        assert_eq!(code(&output), 1, "{args:?}: {told}");
+        assert_eq!(told.matches("error: can't write to standard output").count(), 1, "{args:?}: {told}");
+        assert!(told.contains("  hint: "), "{args:?}: {told}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = into(args, writer.into());
+        assert_eq!((code(&output), text(&output.stderr)), (0, ""), "{args:?}");
+    }
+}
+
 #[test]
 fn a_plan_without_machines_reads_in_the_order_of_the_file() {
     let output = reseed(&["plan", "samples/reset-standby.toml", "--set", "primary=x", "--offline", "--json"]);

@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         trial("a_run_that_was_killed_is_told_and_taken_back", recover::killed),
         trial("a_run_takes_back_what_a_killed_one_left_and_then_begins", recover::before_the_next_run),
         trial("no_run_begins_while_an_earlier_one_is_stuck", recover::stuck),
+        trial("what_is_stuck_on_one_target_keeps_no_run_from_another", recover::stuck_elsewhere),
+        trial("a_damaged_journal_keeps_no_run_from_another_target", recover::damaged),
+        trial("a_run_that_is_not_known_is_a_wrong_call", recover::unknown),
         trial("a_run_whose_journal_cant_be_kept_is_refused", recover::no_place),
         trial("a_live_run_is_left_alone", recover::live),
         trial("what_is_found_without_a_journal_is_told_and_only_what_is_named_is_taken_back", scan::named),
@@ -67,10 +70,14 @@ fn start(command: &str, acts: &[&str], flags: &[&str]) -> (Child, tempfile::Temp
     (start_in(directory.path(), command, acts, flags), directory)
 }
 
-/// Starts it with the state of its runs in a directory.
+/// Starts it with the state of its runs in a directory. An act that changes something is `act@target`.
 #[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
 fn start_in(directory: &Path, command: &str, acts: &[&str], flags: &[&str]) -> Child {
-    let stages = acts.iter().map(|act| format!("[[stage]]\nuse = \"test-act\"\nact = \"{act}\"\n"));
+    let stages = acts.iter().map(|act| {
+        let (act, target) = act.split_once('@').map_or((*act, None), |(act, target)| (act, Some(target)));
+        let target = target.map(|target| format!("target = \"{target}\"\n"));
+        format!("[[stage]]\nuse = \"test-act\"\nact = \"{act}\"\n{}", target.unwrap_or_default())
+    });
     let file = directory.join("test.toml");
     std::fs::write(&file, format!("name = \"test\"\n{}", stages.collect::<String>())).unwrap();
     let mut program = Command::new(std::env::current_exe().unwrap());

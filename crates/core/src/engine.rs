@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::approach::Approach;
 pub(crate) use self::branches::Forked;
@@ -33,8 +33,8 @@ use self::approach::Rounds;
 use crate::event::{Blind, Event, Observer};
 use crate::guard::Grant;
 use crate::item::Item;
-use crate::journal::{Book, Ended, Entry, Journals, Noting};
-use crate::report::{Outcome, RunReport};
+use crate::journal::{Book, Ended, Entry, Journals, Noting, Reach};
+use crate::report::{Outcome, Round, RunReport};
 use crate::stage::{Meters, Run};
 use crate::undo::UndoStack;
 use crate::{Error, Result, run_id};
@@ -108,6 +108,12 @@ impl Engine {
     /// Cancelling this token also gives up taking things back; the report then says what is left.
     pub fn stop_undo_token(&self) -> CancellationToken {
         self.stop_undo.clone()
+    }
+
+    /// What a run of the pipeline works on.
+    pub fn reach(&self) -> Reach {
+        let targets = locks::targets(self.pipeline.stages()).into_iter();
+        Reach::new(self.pipeline.name(), targets.map(|(host, target)| (host.address(), target)).collect())
     }
 
     /// Surveys and checks, read-only. All refusals are collected.
@@ -235,6 +241,7 @@ impl Engine {
             undo: Arc::new(UndoStack::new(book, None)),
             chores: Mutex::default(),
             locks: Locks::default(),
+            working: TaskTracker::new(),
             forked: Mutex::default(),
             watchers: Arc::default(),
             stall: self.pipeline.stall_limit(),
@@ -262,8 +269,9 @@ impl Engine {
         }
         if let Some(error) = error {
             report.refused = error.class() == crate::Class::Refused;
-            let stays = branches::committed(run);
+            let mut stays = branches::committed(run);
             report.cancelled = error.class() == crate::Class::Cancelled && stays.is_empty();
+            stays.extend(report.rounds.iter().map(Round::stays));
             report.error = Some(match error.class() {
                 // "Cancelled" alone says that everything was taken back.
                 crate::Class::Cancelled if !stays.is_empty() => {

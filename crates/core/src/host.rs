@@ -57,6 +57,15 @@ pub trait Host: Debug + Send + Sync {
     /// Whether this is the machine that the engine runs on, reached without a wire.
     fn is_local(&self) -> bool;
 
+    /// Where it is reached, as far as that is known without asking: the same for two hosts that are one
+    /// machine by what the pipeline file says of them.
+    fn address(&self) -> String {
+        match self.is_local() {
+            true => "local".to_owned(),
+            false => self.name().to_owned(),
+        }
+    }
+
     /// Makes what the first command needs, where that takes time, such as a connection. Called ahead,
     /// while others are still asked. What goes wrong is not told here: the first command meets it too.
     async fn make_ready(&self) {}

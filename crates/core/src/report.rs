@@ -61,6 +61,14 @@ pub struct Round {
     pub to_guid: Option<String>,
 }
 
+impl Round {
+    /// What of it stays when the run is taken back.
+    pub(crate) fn stays(&self) -> String {
+        let to = self.to_guid.as_ref().map(|guid| format!(" (snapshot {guid})"));
+        format!("what the round {} brought{}", self.run, to.unwrap_or_default())
+    }
+}
+
 /// The report of a run, and the content of its last event.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]

@@ -5,6 +5,7 @@ mod arrivals;
 mod board;
 mod context;
 mod limited;
+mod meters;
 mod sink;
 mod watchers;
 
@@ -17,8 +18,9 @@ use async_trait::async_trait;
 pub(crate) use adapters::unexpected;
 pub use adapters::{Filter, FilterStage, Source, SourceStage, Transport, TransportStage};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{Ahead, CheckCx, Holding, Holdings, Run, StageCx};
 pub(crate) use limited::Limited;
+pub use meters::{Flowing, Meters};
 pub use sink::{Sink, SinkStage};
 pub(crate) use sink::{receive, report_received};
 

@@ -46,7 +46,8 @@ struct ReceiveConfig {
     keep: Located<usize>,
     /// How much of the file system must stay free, for the databases that live on it: a share, `5%`, or an
     /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
-    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    /// lasts. By default 5 %, or 1 GiB where that is less, or as much as will come
+    /// where that is less still and known; `0%` lets it fill up.
     #[serde(default)]
     min_free: MinFree,
 }
@@ -211,7 +212,7 @@ impl Receiver {
             let (host, into) = (Arc::clone(&host), into.clone());
             async move { room::of_path(&host, &into).await }
         };
-        self.min_free.watch(what, ask, cx);
+        self.min_free.watch(what, None, ask, cx);
     }
 
     /// Gives every part its directory, from the beginning.

@@ -45,7 +45,8 @@ struct ReceiveConfig {
     keep_increments: usize,
     /// How much of the file system must stay free, for the databases that live on it: a share, `5%`, or an
     /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
-    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    /// lasts. By default 5 %, or 1 GiB where that is less, or as much as will come
+    /// where that is less still and known; `0%` lets it fill up.
     #[serde(default)]
     min_free: MinFree,
     /// Whether `pg_verifybackup` reads everything that was received, and what was put together,
@@ -234,7 +235,7 @@ impl Sink for Directory {
             let (host, path) = (Arc::clone(&host), path.clone());
             async move { room::of_path(&host, &path).await }
         };
-        self.min_free.watch(what, ask, cx);
+        self.min_free.watch(what, self.announced(cx)?.bytes, ask, cx);
         self.arm(&directory, &receiver, cx).await?;
         self.store.directory(&directory, receiver.user()).await?;
         cx.board().put(arrival);

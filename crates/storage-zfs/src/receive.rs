@@ -60,7 +60,8 @@ struct ReceiveConfig {
     keep: Located<usize>,
     /// How much of the pool must stay free, for the databases that live on it: a share, `5%`, or an
     /// amount, `20GiB`. What would leave less is refused, and the run stops when less is left while it
-    /// lasts. By default the lesser of 5 % and 1 GiB; `0%` lets it fill up.
+    /// lasts. By default 5 %, or 1 GiB where that is less, or as much as will come
+    /// where that is less still and known; `0%` lets it fill up.
     #[serde(default)]
     min_free: MinFree,
     /// With `over`: how long the live dataset that stepped aside is kept, as

@@ -27,8 +27,11 @@ pub struct Room {
     pub free: u64,
 }
 
+/// What stays free in any case where nothing is said.
+const LITTLE: u64 = 16 << 20;
+
 /// How much of a storage must stay free: a share of it, `5%`, or an amount, `20GiB`; by default the
-/// lesser of 5 % and 1 GiB. `0%` lets it fill up.
+/// least of 5 %, 1 GiB and as much as will come. `0%` lets it fill up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MinFree(Wanted);
 
@@ -41,14 +44,22 @@ enum Wanted {
 }
 
 impl MinFree {
-    /// In bytes of this storage.
-    pub fn of(self, room: Room) -> u64 {
+    /// In bytes of this storage, where so many will come; `None` where nobody knows how many.
+    pub fn of(self, room: Room, needed: Option<u64>) -> u64 {
         let share = |percent: f64| (room.size as f64 * percent / 100.0) as u64;
+        // An estimate may be wrong, but a small one is not wrong by much.
+        let doubt = needed.map_or(u64::MAX, |needed| needed.max(LITTLE));
         match self.0 {
-            Wanted::Usual => share(SHARE).min(ENOUGH),
+            Wanted::Usual => share(SHARE).min(ENOUGH).min(doubt),
             Wanted::Percent(percent) => share(percent),
             Wanted::Bytes(size) => size.get(),
         }
+    }
+
+    /// What counts as needed while it comes: where there is room for all and for what usually stays free,
+    /// that stays free.
+    fn doubt(self, room: Room, needed: Option<u64>) -> Option<u64> {
+        needed.filter(|needed| room.free < needed.saturating_add(self.of(room, None)))
     }
 
     /// Refuses where what will come does not fit, or would leave less than must stay free. `needed` is
@@ -57,7 +68,7 @@ impl MinFree {
     /// # Errors
     /// That refusal, with how much is missing.
     pub fn check(self, what: &str, room: Room, needed: Option<u64>, make_room: &str) -> Result<()> {
-        let (needed, least) = (needed.unwrap_or_default(), self.of(room));
+        let (least, needed) = (self.of(room, needed), needed.unwrap_or_default());
         let missing = needed.saturating_add(least).saturating_sub(room.free);
         if missing == 0 {
             return Ok(());
@@ -67,21 +78,27 @@ impl MinFree {
             "{what} has {free} MiB free: about {comes} MiB will come, and {} MiB must stay free (`min_free`)",
             mib(least)
         );
-        Err(Error::refused(text).hint(format!("make room for {} MiB more: `{make_room}`", mib(missing))))
+        let mut hint = format!("make room for {} MiB more: `{make_room}`", mib(missing));
+        if needed <= room.free {
+            hint.push_str("; or let it fill up: `min_free = \"0%\"` in the stage");
+        }
+        Err(Error::refused(text).hint(hint))
     }
 
-    /// Watches, until the run ends, that so much stays free; `ask` looks how much is.
-    pub fn watch<F>(self, what: String, ask: impl Fn() -> F + Send + Sync + 'static, cx: &StageCx)
+    /// Watches, until the run ends, that so much stays free; `needed` is as for [`check`](Self::check), and
+    /// `ask` looks how much is free.
+    pub fn watch<F>(self, what: String, needed: Option<u64>, ask: impl Fn() -> F + Send + Sync + 'static, cx: &StageCx)
     where
         F: Future<Output = Result<Room>> + Send,
     {
         cx.watch(|over| async move {
             let full = over.run_until_cancelled(async {
+                let mut doubt = None;
                 loop {
                     tokio::time::sleep(LOOK).await;
                     // That it can't be asked is for those to tell who need it.
                     let Ok(room) = ask().await else { continue };
-                    let least = self.of(room);
+                    let least = self.of(room, *doubt.get_or_insert_with(|| self.doubt(room, needed)));
                     if room.free < least {
                         return low(&what, room.free, least);
                     }
@@ -163,13 +180,31 @@ mod tests {
     #[test]
     fn what_stays_free_is_a_share_or_an_amount() {
         let room = Room { size: 10 * GIB, free: GIB };
-        let of = |text| read(text).map(|least| least.of(room));
+        let of = |text| read(text).map(|least| least.of(room, None));
         assert_eq!([of("5%"), of("2 %"), of("0%"), of("3GiB")], [GIB / 2, GIB / 5, 0, 3 * GIB].map(Some));
         for wrong in ["", "5", "100%", "-1%", "x%", "5 percent"] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
-        assert_eq!(MinFree::default().of(room), GIB / 2);
-        assert_eq!(MinFree::default().of(Room { size: 100 << 40, free: 0 }), GIB);
+        assert_eq!(MinFree::default().of(room, None), GIB / 2);
+        assert_eq!(MinFree::default().of(Room { size: 100 << 40, free: 0 }, None), GIB);
+    }
+
+    #[test]
+    fn a_storage_that_is_nearly_full_takes_what_is_small_and_says_how_it_would_take_more() {
+        let (room, mib) = (Room { size: 10 * GIB, free: 200 << 20 }, |mib: u64| Some(mib << 20));
+        let usual = MinFree::default();
+        assert!(usual.check("p", room, mib(1), "df").is_ok());
+        assert!(usual.check("p", room, mib(100), "df").is_ok());
+        for (needed, can) in [(mib(150), true), (None, true), (mib(201), false)] {
+            let error = usual.check("p", room, needed, "df").unwrap_err();
+            assert_eq!(error.hint_text().unwrap().contains("`min_free = \"0%\"`"), can, "{needed:?}");
+        }
+        let own = read("0%").unwrap();
+        assert!(own.check("p", room, mib(200), "df").is_ok() && own.check("p", room, None, "df").is_ok());
+        // What was let in is not stopped for what it was let in with; where there is room, more stays free.
+        assert_eq!(usual.of(room, usual.doubt(room, mib(1))), LITTLE);
+        let roomy = Room { free: GIB, ..room };
+        assert_eq!(usual.of(roomy, usual.doubt(roomy, mib(1))), GIB / 2);
     }
 
     #[test]
@@ -183,7 +218,10 @@ mod tests {
             error.chain(),
             "p has 1024 MiB free: about 1024 MiB will come, and 512 MiB must stay free (`min_free`)"
         );
-        assert_eq!(error.hint_text(), Some("make room for 512 MiB more: `df -h`"));
+        assert_eq!(
+            error.hint_text(),
+            Some("make room for 512 MiB more: `df -h`; or let it fill up: `min_free = \"0%\"` in the stage")
+        );
     }
 
     #[test]

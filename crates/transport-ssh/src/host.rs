@@ -75,6 +75,10 @@ impl Host for SshHost {
         false
     }
 
+    fn address(&self) -> String {
+        self.far.connector.address()
+    }
+
     async fn make_ready(&self) {
         if let Ok(link) = self.far.link().await {
             // The first command meets what went wrong.

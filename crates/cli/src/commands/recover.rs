@@ -18,12 +18,21 @@ pub(crate) fn run(args: &RecoverArgs) -> u8 {
     if let Some(file) = &args.scan {
         return super::scan::recover(file, args);
     }
-    let done = match (StateDirectory::standard(), &args.forget) {
-        (Ok(state), Some(run)) => forget(&state, run),
-        (Ok(state), None) => Ok(on_runtime(go(state, args))),
-        (Err(error), _) => Err(error),
+    let state = match StateDirectory::standard() {
+        Ok(state) => state,
+        Err(error) => return told(&error),
     };
-    done.unwrap_or_else(|error| told(&error))
+    for run in args.runs.iter().chain(&args.forget) {
+        match state.knows(run) {
+            Ok(true) => {}
+            Ok(false) => return super::unknown(run, &state),
+            Err(error) => return told(&error),
+        }
+    }
+    match &args.forget {
+        Some(run) => forget(&state, run).unwrap_or_else(|error| told(&error)),
+        None => on_runtime(go(state, args)),
+    }
 }
 
 fn told(error: &Error) -> u8 {
@@ -54,15 +63,26 @@ async fn go(state: StateDirectory, args: &RecoverArgs) -> u8 {
         recovered = recovering => recovered,
         never = signals.give_up(&stop, &speaker) => match never {},
     };
+    if let Ok((_, damaged)) = &recovered {
+        damaged.iter().for_each(|error| super::warn(&speaker, error));
+    }
     watch.end();
     match recovered {
-        Ok(all) if all.iter().any(|recovery| recovery.outcome == Outcome::Stuck) => exit::STUCK,
-        Ok(all) => {
-            if all.is_empty() && !args.talk.quiet {
+        Ok((all, damaged)) => {
+            if all.is_empty() && damaged.is_empty() && !args.talk.quiet {
                 out::talk("no run has died");
             }
-            exit::DONE
+            all.into_iter().map(ended).max().unwrap_or(exit::DONE).max(if damaged.is_empty() { 0 } else { exit::STUCK })
         }
+        Err(error) => told(&error),
+    }
+}
+
+/// The exit code of one run; tells why it could not be written down how it ended.
+fn ended(end: Result<Recovery>) -> u8 {
+    match end {
+        Ok(recovery) if recovery.outcome == Outcome::Stuck => exit::STUCK,
+        Ok(_) => exit::DONE,
         Err(error) => told(&error),
     }
 }
@@ -72,17 +92,21 @@ async fn recover(
     runs: &[String],
     speaker: &Speaker,
     stop: &CancellationToken,
-) -> Result<Vec<Recovery>> {
+) -> Result<(Vec<Result<Recovery>>, Vec<Error>)> {
     let observer: Arc<dyn Observer> = Arc::new(speaker.clone());
     if runs.is_empty() {
-        return state.recover(&observer, stop).await;
+        let swept = state.recover(|_| true, &observer, stop).await?;
+        let damaged = swept.damaged.into_iter().map(|damaged| damaged.error);
+        return Ok((swept.taken.into_iter().map(|taken| taken.end).collect(), damaged.collect()));
     }
-    let mut all = Vec::new();
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
     for run in runs {
-        let dead = state.dead_run(run)?;
-        if dead.story.is_open() {
-            all.push(journal::recover(dead, &observer, stop).await?);
+        match state.dead_run(run) {
+            Ok(dead) if dead.story.is_open() => all.push(journal::recover(dead, &observer, stop).await),
+            Ok(_) => {}
+            Err(error) if error.class() == Class::Refused => return Err(error),
+            Err(error) => damaged.push(error),
         }
     }
-    Ok(all)
+    Ok((all, damaged))
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use reseed_core::config::Loaded;
 use reseed_core::engine::{Engine, Options};
 use reseed_core::event::{Event, Observer};
-use reseed_core::journal::{Recovery, StateDirectory, Written};
+use reseed_core::journal::{Reach, Recovery, StateDirectory, Story, Taken, Written};
 use reseed_core::report::{Outcome, RunReport};
-use reseed_core::{Error, Result, run_id};
+use reseed_core::{Class, Error, Result, run_id};
 use tokio_util::sync::CancellationToken;
 
-use super::on_runtime;
+use super::{on_runtime, warn};
 use crate::args::{RunArgs, TalkArgs};
 use crate::file::Text;
 use crate::observe::{Roles, Speaker, Watch};
@@ -54,6 +54,7 @@ async fn of(text: Text, talk: TalkArgs, options: Options) -> u8 {
 }
 
 async fn go(loaded: Loaded, written: Written, talk: TalkArgs, options: Options) -> u8 {
+    let name = loaded.pipeline.name().to_owned();
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         // Without them a Ctrl-C would leave things behind: better not to begin.
@@ -65,9 +66,11 @@ async fn go(loaded: Loaded, written: Written, talk: TalkArgs, options: Options) 
     let watch = Watch::begin(talk, Roles::of(&loaded));
     let speaker = watch.speaker();
     let (state, history) = (written.state.clone(), loaded.history);
-    let report = match recover(&state, &mut signals, &speaker).await {
-        Ok(()) => engine_run(loaded, written, options, signals, &speaker).await,
-        Err(error) => refusal(loaded.pipeline.name(), error, &speaker),
+    let engine = Engine::new(loaded.pipeline).options(options).observe(Arc::new(speaker.clone()));
+    let engine = engine.journals(Arc::new(written));
+    let report = match recover(&state, &engine.reach(), &mut signals, &speaker).await {
+        Ok(()) => engine_run(engine, signals, &speaker).await,
+        Err(blocked) => refusal(&name, blocked, &speaker),
     };
     if let Err(error) = state.prune(history) {
         speaker.say(&format!("warning: old journals are still there: {}", error.chain()));
@@ -76,15 +79,7 @@ async fn go(loaded: Loaded, written: Written, talk: TalkArgs, options: Options) 
     report.exit_code()
 }
 
-async fn engine_run(
-    loaded: Loaded,
-    written: Written,
-    options: Options,
-    signals: Signals,
-    speaker: &Speaker,
-) -> RunReport {
-    let engine = Engine::new(loaded.pipeline).options(options).observe(Arc::new(speaker.clone()));
-    let engine = engine.journals(Arc::new(written));
+async fn engine_run(engine: Engine, signals: Signals, speaker: &Speaker) -> RunReport {
     tokio::select! {
         report = engine.run() => report,
         never = signals.steer(&engine, speaker) => match never {},
@@ -94,17 +89,42 @@ async fn engine_run(
 /// Why no run begins: the error, and what is left of runs that died.
 struct Blocked(Error, Vec<Recovery>);
 
-/// Takes runs that died to their end. A signal ends that.
-async fn recover(state: &StateDirectory, signals: &mut Signals, speaker: &Speaker) -> Result<(), Blocked> {
+/// Takes runs that died to their end. A signal ends that. Only what meets this run keeps it from beginning.
+async fn recover(
+    state: &StateDirectory,
+    mine: &Reach,
+    signals: &mut Signals,
+    speaker: &Speaker,
+) -> Result<(), Blocked> {
     let (stop, observer) = (CancellationToken::new(), Arc::new(speaker.clone()) as Arc<dyn Observer>);
-    let recovering = state.recover(&observer, &stop);
-    let recovered = tokio::select! {
-        recovered = recovering => recovered,
+    // What is stuck elsewhere is tried by `reseed recover`, and not in front of every run.
+    let wanted = |story: &Story| story.ended.is_none() || Reach::of(story).meets(mine);
+    let recovering = state.recover(wanted, &observer, &stop);
+    let swept = tokio::select! {
+        swept = recovering => swept,
         never = signals.give_up(&stop, speaker) => match never {},
     };
-    let mut stuck = recovered.map_err(|error| Blocked(error.into_refusal(), vec![]))?;
-    stuck.retain(|recovery| recovery.outcome == Outcome::Stuck);
+    let swept = swept.map_err(|error| Blocked(error.into_refusal(), vec![]))?;
+    let in_the_way = |reach: &Reach| stop.is_cancelled() || reach.meets(mine);
+    let mut stuck = Vec::new();
+    for Taken { run, reach, end, .. } in swept.taken {
+        match end {
+            Ok(end) if end.outcome != Outcome::Stuck => {}
+            Ok(end) if in_the_way(&reach) => stuck.push(end),
+            Ok(_) => warn(speaker, &elsewhere(&run)),
+            Err(error) if in_the_way(&reach) => return Err(Blocked(error.into_refusal(), vec![])),
+            Err(error) => warn(speaker, &error),
+        }
+    }
+    swept.passed.iter().for_each(|run| warn(speaker, &elsewhere(run)));
+    for damaged in swept.damaged {
+        match in_the_way(&damaged.reach) {
+            true => return Err(Blocked(damaged.error.into_refusal(), vec![])),
+            false => warn(speaker, &damaged.error),
+        }
+    }
     match stuck.first() {
+        None if stop.is_cancelled() => Err(Blocked(Error::cancelled(), vec![])),
         None => Ok(()),
         Some(first) => {
             let error = Error::failed(format!("the run {}, which died, could not be taken back", first.run));
@@ -113,11 +133,17 @@ async fn recover(state: &StateDirectory, signals: &mut Signals, speaker: &Speake
     }
 }
 
+/// What is said of a run that is stuck and not in the way.
+fn elsewhere(run: &str) -> Error {
+    Error::failed(format!("the run {run}, which died, is not taken back")).hint("reseed recover")
+}
+
 /// The report of a run that does not begin.
 fn refusal(pipeline: &str, blocked: Blocked, speaker: &Speaker) -> RunReport {
     let Blocked(error, stuck) = blocked;
     let mut report = RunReport::new(run_id(), pipeline);
-    report.refused = stuck.is_empty();
+    report.cancelled = error.class() == Class::Cancelled;
+    report.refused = stuck.is_empty() && !report.cancelled;
     report.outcome = if stuck.is_empty() { Outcome::Undone } else { Outcome::Stuck };
     report.error = Some(error.chain());
     report.hint = error.hint_text().map(str::to_owned);

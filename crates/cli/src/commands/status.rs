@@ -2,7 +2,6 @@
 
 use reseed_core::journal::{Found, StageState, StateDirectory, Story};
 use reseed_core::report::Outcome;
-use reseed_core::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::args::StatusArgs;
@@ -12,8 +11,11 @@ pub(crate) fn run(args: &StatusArgs) -> u8 {
     if let Some(file) = &args.scan {
         return super::scan::status(file, args);
     }
-    match found(args) {
-        Ok(found) => {
+    let found = StateDirectory::standard().and_then(|state| Ok((state.found()?, state)));
+    match (found, &args.run) {
+        (Ok((found, state)), Some(run)) if found.iter().all(|one| id(one) != *run) => super::unknown(run, &state),
+        (Ok((mut found, _)), run) => {
+            found.retain(|one| run.as_ref().is_none_or(|run| id(one) == *run));
             if found.is_empty() && !args.json {
                 out::talk("there are no runs");
             }
@@ -25,22 +27,11 @@ pub(crate) fn run(args: &StatusArgs) -> u8 {
             }
             if found.iter().any(is_left) { exit::STUCK } else { exit::DONE }
         }
-        Err(error) => {
+        (Err(error), _) => {
             out::error(&error.chain(), error.hint_text());
             exit::FAILED
         }
     }
-}
-
-fn found(args: &StatusArgs) -> Result<Vec<Found>> {
-    let mut found = StateDirectory::standard()?.found()?;
-    if let Some(run) = &args.run {
-        found.retain(|one| id(one) == *run);
-        if found.is_empty() {
-            return Err(Error::failed(format!("there is no run {run}")).hint("reseed status"));
-        }
-    }
-    Ok(found)
 }
 
 fn id(found: &Found) -> String {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use reseed_core::event::Event;
 
 use super::View;
+use crate::out;
 
 /// Writes JSON lines.
 pub(super) struct JsonLines<W> {
@@ -21,8 +22,8 @@ impl<W: Write + Send> JsonLines<W> {
 impl<W: Write + Send> View for JsonLines<W> {
     fn show(&mut self, event: &Event, _at: Instant) {
         let Ok(line) = serde_json::to_string(event) else { return };
-        // The reader may have gone; the run goes on.
-        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        // Whatever becomes of its lines, the run goes on.
+        out::judge(writeln!(self.out, "{line}").and_then(|()| self.out.flush()));
     }
 }
 

@@ -8,7 +8,7 @@ use reseed_core::host::{Command, Host, LocalConfig, LocalHost};
 use reseed_core::item::{Item, Payload};
 use reseed_core::leftover::{Leftover, Leftovers, Stays};
 use reseed_core::registry::StageConfig;
-use reseed_core::stage::{CheckCx, Stage, StageCx};
+use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::undo::Undo;
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage, register_undo};
 use schemars::JsonSchema;
@@ -20,6 +20,16 @@ use serde::{Deserialize, Serialize};
 struct ActConfig {
     /// What it does.
     act: Act,
+    /// The directory that it changes, and locks.
+    target: Option<String>,
+}
+
+/// The stage.
+#[derive(Debug)]
+struct Acting {
+    act: Act,
+    target: Option<String>,
+    host: Arc<dyn Host>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +53,8 @@ impl StageConfig for ActConfig {
     const NAME: &'static str = "test-act";
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(self.act))
+        let host = Arc::new(LocalHost::new("local", &LocalConfig::default()));
+        Some(Arc::new(Acting { act: self.act, target: self.target, host }))
     }
 }
 
@@ -64,7 +75,7 @@ impl Act {
 }
 
 #[async_trait]
-impl Stage for Act {
+impl Stage for Acting {
     fn name(&self) -> &str {
         ActConfig::NAME
     }
@@ -73,15 +84,24 @@ impl Stage for Act {
         Ok(Kind::Standby)
     }
 
+    fn locks(&self) -> Vec<Claim> {
+        let claim = |name: &String| Claim { what: "directory", host: "local".to_owned(), name: name.clone() };
+        self.target.iter().map(claim).collect()
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        self.target.as_ref().map(|_| Arc::clone(&self.host))
+    }
+
     async fn survey(&self, _cx: &CheckCx) -> Result<()> {
-        if let Self::SlowCheck = self {
+        if let Act::SlowCheck = self.act {
             eprintln!("surveying now");
         }
         Ok(())
     }
 
     async fn check(&self, _cx: &CheckCx) -> Result<()> {
-        match self {
+        match self.act {
             Act::Refuse => Err(Error::refused("will not").hint("ask `nicely`")),
             Act::SlowCheck => std::future::pending().await,
             _ => Ok(()),
@@ -91,8 +111,8 @@ impl Stage for Act {
     /// Each stage has something of the run that the environment names.
     async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
         let Ok(run) = std::env::var("RESEED_TEST_LEFT") else { return Ok(Leftovers::default()) };
-        let (place, name) = ("here".to_owned(), self.text().to_owned());
-        let undo = Arc::new(TakeBack(*self));
+        let (place, name) = ("here".to_owned(), self.act.text().to_owned());
+        let undo = Arc::new(TakeBack(self.act));
         Ok(Leftovers {
             found: vec![Leftover { what: "act", place, name, run, stays: Stays::No, undo }],
             in_use: vec![],
@@ -100,8 +120,8 @@ impl Stage for Act {
     }
 
     async fn run(&self, _input: Item, cx: &StageCx) -> Result<Item> {
-        cx.arm(TakeBack(*self))?;
-        match self {
+        cx.arm(TakeBack(self.act))?;
+        match self.act {
             Act::Fail => Err(Error::failed("no luck").because("a cause").hint("try `again`")),
             Act::Panic => panic!("a test panics"),
             Act::Wait => {
@@ -110,8 +130,7 @@ impl Stage for Act {
                 Err(Error::cancelled())
             }
             Act::Child => {
-                let host: Arc<dyn Host> = Arc::new(LocalHost::new("local", &LocalConfig::default()));
-                let sleep = host.run(Command::new("sleep").arg("1000"));
+                let sleep = self.host.run(Command::new("sleep").arg("1000"));
                 cx.note("waiting now");
                 sleep.await.map(|_| Item::start().with(Payload::Standby))
             }

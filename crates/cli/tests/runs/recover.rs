@@ -83,6 +83,84 @@ pub(super) fn stuck() {
     assert_eq!(reseed_in(directory.path(), "run", &["work"], &[]).code, 0);
 }
 
+/// Two targets that no other test has.
+fn targets(directory: &Path) -> [String; 2] {
+    ["a", "b"].map(|name| directory.join(name).display().to_string())
+}
+
+/// What a reboot of the machine does to the lock on a target.
+fn forget_lock(target: &str) {
+    let plain: String = format!("directory {target}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let plain = &plain[..plain.len().min(60)];
+    let is_it = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(plain));
+    let directories =
+        ["/run/reseed-locks".into(), format!("/tmp/reseed-locks-{}", rustix::process::geteuid().as_raw())];
+    let files = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+    let mine: Vec<_> = files.map(|file| file.unwrap().path()).filter(|path| is_it(path)).collect();
+    assert!(!mine.is_empty(), "there is no lock on {target}");
+    mine.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+}
+
+pub(super) fn stuck_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = targets(directory.path());
+    kill(directory.path(), &[&format!("work-for-good@{a}"), "wait"]);
+    let elsewhere = reseed_in(directory.path(), "run", &[&format!("work@{b}")], &[]);
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("which died, is not taken back"), "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("  hint: reseed recover"), "{}", elsewhere.err);
+    forget_lock(&a);
+    let here = reseed_in(directory.path(), "run", &[&format!("work@{a}")], &[]);
+    assert_eq!(here.code, 4, "{}", here.err);
+    assert!(here.err.contains("  rm work-for-good\n"), "{}", here.err);
+    let again = reseed_in(directory.path(), "run", &[&format!("work@{b}")], &[]);
+    assert_eq!(again.code, 0, "{}", again.err);
+}
+
+pub(super) fn damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = targets(directory.path());
+    kill(directory.path(), &[&format!("work@{a}"), "wait"]);
+    let (_, runs) = status(directory.path());
+    let run = runs[0]["run"].as_str().unwrap();
+    let journal = directory.path().join(format!("state/runs/{run}.jsonl"));
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("take back work", "take back WORK", 1)).unwrap();
+
+    let elsewhere = reseed_in(directory.path(), "run", &[&format!("work@{b}")], &[]);
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("is not what was written"), "{}", elsewhere.err);
+    forget_lock(&a);
+    let here = reseed_in(directory.path(), "run", &[&format!("work@{a}")], &[]);
+    assert_eq!(here.code, 3, "{}", here.err);
+    assert!(here.err.contains(&format!("reseed recover --scan FILE --run {run}")), "{}", here.err);
+
+    kill(directory.path(), &[&format!("wait@{b}")]);
+    let recovered = reseed_in(directory.path(), "recover", &[], &[]);
+    assert_eq!(recovered.code, 4, "{}", recovered.err);
+    for told in ["undone: take back wait", "is not what was written", "  hint: mv "] {
+        assert!(recovered.err.contains(told), "{told}: {}", recovered.err);
+    }
+    assert!(!recovered.err.contains("undone: take back work"), "{}", recovered.err);
+    let named = reseed_in(directory.path(), "recover", &[], &[run, "--json"]);
+    assert_eq!(named.code, 4, "{}", named.err);
+    let told: Value = serde_json::from_str(&named.out).unwrap();
+    assert_eq!(told["event"], "warning");
+}
+
+pub(super) fn unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    for (command, flags) in [("status", &["NOPE"][..]), ("recover", &["NOPE"]), ("recover", &["--forget", "NOPE"])] {
+        let done = reseed_in(directory.path(), command, &[], flags);
+        assert_eq!((done.code, done.out.as_str()), (2, ""), "{command}: {}", done.err);
+        assert!(
+            done.err.contains("there is no run NOPE") && done.err.contains("  hint: reseed status"),
+            "{}",
+            done.err
+        );
+    }
+}
+
 pub(super) fn no_place() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("state"), "a file is in the way").unwrap();

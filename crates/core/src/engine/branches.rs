@@ -1,8 +1,10 @@
 //! Branches of a run: each runs the rest of the way by itself and ends by itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::commit::{commit, finish};
 use super::drive;
@@ -22,6 +24,8 @@ pub(crate) struct Forked {
     /// Position of its first own stage.
     from: usize,
     end: Arc<Mutex<Option<Outcome>>>,
+    /// Whether what it did is being taken back.
+    given_up: Arc<AtomicBool>,
 }
 
 /// Tells of a branch under its name.
@@ -73,13 +77,14 @@ impl Forked {
             // The run holds those of its branches too.
             locks: Locks::default(),
             report: Mutex::new(RunReport::new(&outer.id, &outer.pipeline)),
+            working: TaskTracker::new(),
             forked: Mutex::default(),
             watchers: Arc::default(),
             // All branches share the counters: the run itself watches them.
             stall: None,
             round: OnceLock::new(),
         };
-        Self { run: Arc::new(run), from: before.len(), end: Arc::default() }
+        Self { run: Arc::new(run), from: before.len(), end: Arc::default(), given_up: Arc::default() }
     }
 
     /// Its name.
@@ -110,7 +115,22 @@ impl Forked {
     }
 
     /// Runs its stages and commits, or takes back what it did and what was done for it.
-    pub(crate) async fn run(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
+    pub(crate) fn run(self, outer: Arc<Run>, item: Item) -> impl Future<Output = Result<Item>> + Send {
+        let working = self.run.working.clone();
+        working.track_future(async move { self.to_its_end(&outer, item).await })
+    }
+
+    /// Resolves when nothing works for the branch any more: neither its stages nor what drives them.
+    pub(super) async fn is_gone(&self) {
+        self.run.working.close();
+        self.run.working.wait().await;
+    }
+
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.given_up.load(Ordering::SeqCst) && !self.has_ended()
+    }
+
+    async fn to_its_end(&self, outer: &Arc<Run>, item: Item) -> Result<Item> {
         let done = drive::stages(&self.run, self.from..self.run.end(), item).await;
         self.run.watchers.end().await;
         match done.and_then(|item| commit(&self.run).map(|committed| (item, committed))) {
@@ -132,6 +152,7 @@ impl Forked {
 
     /// Takes back what the branch did, and what was done for it in front of it.
     pub(super) async fn give_up(&self, outer: &Arc<Run>, error: Error) -> Outcome {
+        self.given_up.store(true, Ordering::SeqCst);
         // One that was dropped in the midst of its stages has not ended them.
         self.run.watchers.end().await;
         match settled(&self.run).await {

@@ -52,12 +52,14 @@ async fn drive(run: &Arc<Run>, index: usize, input: Item, limits: &Limits) -> Re
     }
     let stage = Arc::clone(&run.stages[index]);
     let cx = StageCx(CheckCx { run: Arc::clone(run), index });
-    let mut task = AbortOnDropHandle::new(tokio::spawn(async move { stage.run(input, &cx).await }));
+    let work = run.working.track_future(async move { stage.run(input, &cx).await });
+    let mut task = AbortOnDropHandle::new(tokio::spawn(work));
     let joined = tokio::select! {
         joined = &mut task => joined,
         trouble = trouble(run, index, limits) => {
             task.abort();
             let _ = task.await;
+            branches_are_gone(run).await;
             return Err(trouble);
         }
         () = run.cancel.cancelled() => match tokio::time::timeout(run.grace, &mut task).await {
@@ -68,11 +70,19 @@ async fn drive(run: &Arc<Run>, index: usize, input: Item, limits: &Limits) -> Re
             }
         },
     };
+    branches_are_gone(run).await;
     match joined {
         Ok(result) if run.cancel.is_cancelled() => result.and(Err(Error::cancelled())).map_err(|_| Error::cancelled()),
         Ok(result) => result,
         Err(gone) if gone.is_panic() => Err(Error::failed(panicked(gone))),
         Err(_) => Err(Error::cancelled()),
+    }
+}
+
+/// Waits for whatever a stage that parts the run has left at work when it was dropped.
+async fn branches_are_gone(run: &Run) {
+    for branch in run.forked() {
+        branch.is_gone().await;
     }
 }
 

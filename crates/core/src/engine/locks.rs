@@ -12,17 +12,30 @@ use crate::config::Resources;
 use crate::host::{Command, Host, Outlet, Process};
 use crate::journal::{Entry, Journals, Owner, Target};
 use crate::registry::HostResource;
-use crate::stage::{Claim, Run};
+use crate::stage::{Claim, Run, Stage};
 use crate::{Error, Result};
 
 /// Locks the file of the name `$1`, which says `$2` as long, until standard input ends. Where it ends
 /// without the word `ended`, the file goes on saying it.
+///
+/// Each user has files of their own, so that nobody is kept from work, or made to write elsewhere, by what
+/// another has put there. A run of another user is seen among the processes: `$1` and what it says are the
+/// last arguments of the one that holds its lock. Of two that begin at once, each may see the other and be
+/// refused. A run that has just ended may still be seen for a moment.
 const LOCK: &str = r#"umask 077
 if [ "$(id -u)" = 0 ]; then d=/var/run; [ ! -d /run ] || d=/run; d=$d/reseed-locks
 else d=/tmp/reseed-locks-$(id -u); fi
 mkdir -p -m 700 -- "$d" && [ -O "$d" ] && [ ! -L "$d" ] || { echo "can't keep locks in $d" >&2; exit 1; }
 f=$d/$1; exec 9>>"$f" || exit 1
 if command -v flock >/dev/null 2>&1; then flock -n 9; else lockf -s -t 0 9; fi || { cat -- "$f"; exit 45; }
+n=$1; w=$2
+others() { ps -A -ww -o args= | while IFS= read -r a; do
+  case $a in *" $n "?*) a=${a##*" $n "}; [ "$a" = "$w" ] || { printf '%s\n' "$a"; break; };; esac
+done; }
+i=0; while o=$(others); [ -n "$o" ]; do
+  i=$((i + 1)); [ $i -lt 20 ] || { printf '%s\n' "$o"; exit 45; }
+  sleep 0.1 2>/dev/null || sleep 1
+done
 printf 'locked %s %s\n' "$f" "$(cat -- "$f")"
 read -r word && [ "$word" = take ] || exit 0
 printf '%s\n' "$2" >"$f"; echo taken
@@ -61,7 +74,7 @@ impl Locks {
 /// A refusal that says who holds it since when, or who died on it; another error where it can't be tried.
 pub(super) async fn lock(run: &Run, journals: Option<&dyn Journals>) -> Result<()> {
     let known = |dead: &str| journals.is_some_and(|journals| journals.has_ended(dead));
-    for (host, target) in targets(run) {
+    for (host, target) in targets(&run.stages) {
         run.undo.book().write(&Entry::Locked(target.clone()))?;
         let held = take(&host, &target, &run.id, |said| match said {
             Said::Nothing | Said::Ended(_) => true,
@@ -73,10 +86,10 @@ pub(super) async fn lock(run: &Run, journals: Option<&dyn Journals>) -> Result<(
 }
 
 /// What a run of these stages changes for good, each once, with its machine.
-pub(super) fn targets(run: &Run) -> Vec<(Arc<dyn Host>, Target)> {
+pub(super) fn targets(stages: &[Arc<dyn Stage>]) -> Vec<(Arc<dyn Host>, Target)> {
     let mut all: Vec<(Arc<dyn Host>, Target)> = Vec::new();
-    let inner = run.stages.iter().flat_map(|stage| stage.branches()).flat_map(|branch| &branch.stages);
-    for stage in run.stages.iter().chain(inner) {
+    let inner = stages.iter().flat_map(|stage| stage.branches()).flat_map(|branch| &branch.stages);
+    for stage in stages.iter().chain(inner) {
         for Claim { what, host: name_of_host, name } in stage.locks() {
             let target = Target { host: name_of_host, what: what.to_owned(), name };
             if let Some(host) = stage.host().filter(|_| all.iter().all(|(_, known)| *known != target)) {
@@ -275,6 +288,30 @@ mod tests {
         assert!(told.contains(&format!("r1 (process {} on ", std::process::id())), "{told}");
         first.release(true).await;
         begin(&target, "r3").await.unwrap().release(true).await;
+    }
+
+    /// Files are of one user each; the target is not.
+    #[tokio::test]
+    async fn a_run_of_another_user_is_seen_by_root_and_sees_root() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root, to be two users");
+            return;
+        }
+        let target = target("users");
+        let lock = |who: &str| Command::script(LOCK).args([file(&target).as_str(), who]).as_user("nobody");
+        let mut theirs = host().spawn(&lock("r1 (process 1 on h, since then)").into()).await.unwrap();
+        let mut lines = BufReader::new(theirs.stdout.take().unwrap()).lines();
+        assert!(lines.next_line().await.unwrap().unwrap().starts_with("locked /tmp/reseed-locks-"));
+        let error = begin(&target, "r2").await.err().unwrap();
+        assert!(error.chain().ends_with(": r1 (process 1 on h, since then)"), "{}", error.chain());
+        assert_eq!(look(&host(), &target).await.unwrap(), Holder::Live("r1".to_owned()));
+        drop(theirs);
+
+        let mine = begin(&target, "r3").await.unwrap();
+        let refused = host().output(lock("r4 (process 1 on h, since then)")).await.unwrap();
+        assert_eq!(refused.exit.code(), Some(HELD));
+        assert!(refused.text().starts_with("r3 (process "), "{}", refused.text());
+        mine.release(true).await;
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ impl Engine {
         let mut scan = holders(&run).await;
         // The locks go on saying who has died, until that is over.
         let name = scan.died.first().unwrap_or(&run.id).clone();
-        for (host, target) in locks::targets(&run) {
+        for (host, target) in locks::targets(&run.stages) {
             let dead = match locks::look(&host, &target).await? {
                 Holder::Died(dead) => dead,
                 Holder::Nobody | Holder::Live(_) => name.clone(),
@@ -75,7 +75,7 @@ impl Engine {
 /// Who is at work, or has died, on what the pipeline changes.
 async fn holders(run: &Run) -> Scan {
     let mut scan = Scan::default();
-    for (host, target) in locks::targets(run) {
+    for (host, target) in locks::targets(&run.stages) {
         match locks::look(&host, &target).await {
             Ok(Holder::Nobody) => {}
             Ok(Holder::Live(run)) => scan.live.push(run),

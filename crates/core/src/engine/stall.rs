@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Period;
-use crate::event::Progress;
 use crate::stage::{Meters, Run};
 use crate::{Error, Kind};
 
@@ -15,45 +14,73 @@ const LOOKS: u32 = 20;
 /// Resolves when no byte has moved for the run's limit while a stream flowed into the stage at `index`.
 pub(super) async fn stalled(run: &Run, index: usize) -> Error {
     let Some(limit) = run.stall else { return std::future::pending().await };
-    let (before, now) = still(&run.meters, limit).await;
-    let text = format!("no byte has moved for {}: {}", Period(limit), waited_for(run, index, &before, &now));
+    let waited = still(&run.meters, limit).await;
+    let text = format!("no byte has moved for {}: {}", Period(limit), waited.blame(run, index, limit));
     Error::failed(text).hint("see what that end is doing; `stall = \"…\"` at the top of the file allows for longer")
 }
 
-/// Waits until nothing has moved for so long. Gives the counts at the beginning and at the end of it.
-async fn still(meters: &Meters, limit: Duration) -> (Progress, Progress) {
-    let mut seen = (Instant::now(), meters.progress(), meters.sink.bytes());
-    loop {
-        tokio::time::sleep(limit / LOOKS).await;
-        let (now, sunk) = (meters.progress(), meters.sink.bytes());
-        let (since, before, sunk_before) = &seen;
-        let moved = now.stream_bytes + now.wire_bytes + sunk > before.stream_bytes + before.wire_bytes + sunk_before;
-        if moved || !meters.flows() {
-            seen = (Instant::now(), now, sunk);
-        } else if since.elapsed() >= limit {
-            return (*before, now);
+/// Nanoseconds for which each point was waited for; a wait that goes on counts.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    wire: u64,
+    stream: u64,
+    pulled: u64,
+    sink: u64,
+}
+
+impl Waits {
+    fn now(meters: &Meters) -> Self {
+        Self {
+            wire: meters.wire.waited_nanos(),
+            stream: meters.stream.waited_nanos(),
+            pulled: meters.pulled.waited_nanos(),
+            sink: meters.sink.waited_nanos(),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            wire: self.wire.saturating_sub(before.wire),
+            stream: self.stream.saturating_sub(before.stream),
+            pulled: self.pulled.saturating_sub(before.pulled),
+            sink: self.sink.saturating_sub(before.sink),
+        }
+    }
+
+    /// Which end was waited for.
+    fn blame(self, run: &Run, index: usize, limit: Duration) -> String {
+        let long = |nanos: u64| u128::from(nanos) >= limit.as_nanos() / 2;
+        let (source, taker) = (source(run, index), run.stages[index].name());
+        match (long(self.sink), long(self.pulled) || long(self.stream)) {
+            (false, false) => format!("none between {source} and {taker}"),
+            // Of several receivers, those that wait for one that takes none wait for the stream.
+            (true, _) if !long(self.stream) => format!("{taker} takes none"),
+            _ if long(self.wire) => format!("{source}, or the wire, gives none"),
+            _ if run.meters.wire.bytes() > 0 && long(self.stream) => "what decodes the stream gives none".to_owned(),
+            _ if long(self.stream) => format!("{source} gives none"),
+            _ => format!("what is between {source} and {taker} gives none"),
         }
     }
 }
 
-/// Which end was waited for meanwhile.
-fn waited_for(run: &Run, index: usize, before: &Progress, now: &Progress) -> String {
-    let wire = now.wire_wait.saturating_sub(before.wire_wait);
-    let stream = now.stream_wait.saturating_sub(before.stream_wait);
-    let sink = now.sink_wait.saturating_sub(before.sink_wait);
-    let (source, taker) = (source(run, index), run.stages[index].name());
-    // Waits are counted when they end: one that lasts all the time is in neither count.
-    if sink == stream {
-        return format!("none between {source} and {taker}");
+/// Waits until nothing has moved for so long. Gives what was waited for meanwhile.
+async fn still(meters: &Meters, limit: Duration) -> Waits {
+    let mut seen = (Instant::now(), moved(meters), Waits::now(meters));
+    loop {
+        tokio::time::sleep(limit / LOOKS).await;
+        let (since, before, waits) = &seen;
+        let now = moved(meters);
+        if now > *before || !meters.flows() {
+            seen = (Instant::now(), now, Waits::now(meters));
+        } else if since.elapsed() >= limit {
+            return Waits::now(meters).since(*waits);
+        }
     }
-    if sink > stream {
-        return format!("{taker} takes none");
-    }
-    match now.wire_bytes {
-        0 => format!("{source} gives none"),
-        _ if wire >= stream / 2 => format!("{source}, or the wire, gives none"),
-        _ => "what decodes the stream gives none".to_owned(),
-    }
+}
+
+/// Bytes that have passed any point.
+fn moved(meters: &Meters) -> u64 {
+    meters.stream.bytes() + meters.wire.bytes() + meters.sink.bytes()
 }
 
 /// The stage that makes the streams which the one at `index` takes.

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use super::line::{Line, Sum};
 use super::{Entry, Journal};
@@ -30,6 +32,11 @@ struct Inner {
     broken: bool,
 }
 
+/// What the name of a journal ends with until it is seen.
+pub(super) const UNSEEN: &str = "new";
+/// How long somebody may look whether a journal is held.
+const LOOKS: Duration = Duration::from_secs(5);
+
 /// No link is followed, and nobody waits for the other end of a pipe that bears the name of a journal.
 pub(super) const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
 
@@ -37,26 +44,34 @@ impl FileJournal {
     /// Begins a journal under a name that nothing has. It has its first entry and is locked from the
     /// moment when it can be seen.
     pub(super) fn create(path: &Path, begin: &Entry) -> Result<Self> {
-        let unseen = path.with_extension("new");
+        let unseen = path.with_extension(UNSEEN);
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&unseen);
         let file = file.map_err(|error| wrong(&unseen, error))?;
-        let journal = Self::own(file, path)?;
-        let shown = journal.write(begin).and_then(|()| show(&unseen, path));
+        let owned = Self::own(file, path);
+        let shown = owned.and_then(|journal| journal.write(begin).map(|()| journal));
+        let shown = shown.and_then(|journal| show(&unseen, path).map(|()| journal));
         if shown.is_err() {
             let _ = std::fs::remove_file(&unseen);
         }
-        shown.map(|()| journal)
+        shown
     }
 
     /// Opens a file for going on behind `end`; `None` while its run is alive.
     pub(super) fn lock(path: &Path) -> Result<Option<File>> {
         let file = OpenOptions::new().read(true).append(true).custom_flags(FLAGS.bits() as i32).open(path);
         let file = file.map_err(|error| wrong(path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(wrong(path, error.into())),
+        match hold(&file) {
+            Ok(true) => Ok(Some(file)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(wrong(path, error)),
         }
+    }
+
+    /// Whether somebody holds an open file. To look takes a lock that others share, for a moment.
+    pub(super) fn is_held(file: &File) -> bool {
+        let held = flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+        let _ = flock(file, FlockOperation::NonBlockingUnlock);
+        held
     }
 
     /// Goes on with a locked file: behind its last whole line.
@@ -68,7 +83,9 @@ impl FileJournal {
     }
 
     fn own(file: File, path: &Path) -> Result<Self> {
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| wrong(path, error.into()))?;
+        if !hold(&file).map_err(|error| wrong(path, error))? {
+            return Err(wrong(path, Errno::WOULDBLOCK.into()));
+        }
         let inner = Inner { file, end: 0, sum: Sum::default(), broken: false };
         Ok(Self { path: path.to_owned(), inner: Mutex::new(inner) })
     }
@@ -97,6 +114,19 @@ impl Inner {
         self.end += text.len() as u64;
         self.sum = sum;
         Ok(())
+    }
+}
+
+/// Holds a file for itself, unless somebody else does. Whoever only looks is waited for.
+fn hold(file: &File) -> std::io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if FileJournal::is_held(file) => return Ok(false),
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < LOOKS => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

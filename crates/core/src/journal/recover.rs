@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{DeadRun, Ended, Entry, Journal, Left, StateDirectory, Story};
+use super::{Damaged, Dead, DeadRun, Ended, Entry, Journal, Left, Reach, StateDirectory, Story};
 use crate::config::Resources;
 use crate::engine::{Locks, in_time, perform_all, undo_one};
 use crate::event::{Event, Observer};
@@ -92,17 +92,52 @@ pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &Cancella
     Ok(recovery)
 }
 
+/// What became of all that was found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Swept {
+    /// The runs that were wanted.
+    pub taken: Vec<Taken>,
+    /// The ids of those that were not.
+    pub passed: Vec<String>,
+    /// Journals that can't be made out: they are left as they are.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A run that was to be taken to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Taken {
+    /// The run's id.
+    pub run: String,
+    /// What it worked on.
+    pub reach: Reach,
+    /// What became of it; an error where that could not be written down.
+    pub end: Result<Recovery>,
+}
+
 impl StateDirectory {
-    /// Takes every run that died to its end, the oldest first, those that are stuck as well.
+    /// Takes every run that died and is `wanted` to its end, the oldest first, those that are stuck as
+    /// well. What becomes of one keeps no other from it, nor does a journal that can't be made out.
     ///
     /// # Errors
-    /// As [`dead`](Self::dead) and [`recover`].
-    pub async fn recover(&self, observer: &Arc<dyn Observer>, stop: &CancellationToken) -> Result<Vec<Recovery>> {
-        let mut all = Vec::new();
-        for run in self.dead()? {
-            all.push(recover(run, observer, stop).await?);
+    /// As [`dead`](Self::dead).
+    pub async fn recover(
+        &self,
+        wanted: impl Fn(&Story) -> bool,
+        observer: &Arc<dyn Observer>,
+        stop: &CancellationToken,
+    ) -> Result<Swept> {
+        let Dead { runs, damaged } = self.dead()?;
+        let mut swept = Swept { taken: vec![], passed: vec![], damaged };
+        for dead in runs {
+            let (run, reach) = (dead.story.begin.run.clone(), Reach::of(&dead.story));
+            match wanted(&dead.story) {
+                true => swept.taken.push(Taken { run, reach, end: recover(dead, observer, stop).await }),
+                false => swept.passed.push(run),
+            }
         }
-        Ok(all)
+        Ok(swept)
     }
 }
 

@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::{FLAGS, wrong};
-use super::{Begin, Entry, FileJournal, Journal, Journals, Owner, Story, VERSION};
+use super::file::{FLAGS, UNSEEN, wrong};
+use super::line::Line;
+use super::{Begin, Entry, FileJournal, Journal, Journals, Owner, Reach, Story, VERSION};
 use crate::{Error, Result};
 
 /// The directory of the journals.
 const RUNS: &str = "runs";
 /// What the name of a journal ends with.
 const ENDS: &str = "jsonl";
+/// How old a journal that nobody has seen must be before it is taken for what a crash left.
+const YOUNG: Duration = Duration::from_secs(3600);
 
 /// A directory that outlives this process and the next boot. What is in it is done by those who recover,
 /// so it is used only where nobody else can write.
@@ -44,6 +47,46 @@ pub struct DeadRun {
     pub story: Story,
     /// Its journal.
     pub journal: FileJournal,
+}
+
+/// A journal that can't be made out: nothing is taken back on its word.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Damaged {
+    /// The run's id, by the name of the journal.
+    pub run: String,
+    /// What is wrong with it.
+    pub error: Error,
+    /// What the run worked on, as far as single lines tell.
+    pub reach: Reach,
+}
+
+/// The runs that nobody is at work on and that are not at their end.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Dead {
+    /// Those that can be taken to their end, the oldest first.
+    pub runs: Vec<DeadRun>,
+    /// The journals that can't be made out.
+    pub damaged: Vec<Damaged>,
+}
+
+impl Damaged {
+    fn of(path: &Path, error: Error) -> Self {
+        let run = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = see(path).ok().flatten().and_then(|mut file| bytes(&mut file, path).ok());
+        let lines = bytes.as_deref().map(Line::alone).unwrap_or_default();
+        let begin = lines.iter().find_map(|line| match &line.entry {
+            Entry::Begin(begin) => Some(&**begin),
+            _ => None,
+        });
+        let target = |line: &Line| match &line.entry {
+            Entry::Locked(target) => Some(target.clone()),
+            _ => None,
+        };
+        let targets: Vec<_> = lines.iter().filter_map(target).collect();
+        Self { run, error, reach: Reach::told(begin, &targets) }
+    }
 }
 
 /// A journal that was found.
@@ -114,29 +157,46 @@ impl StateDirectory {
     pub fn found(&self) -> Result<Vec<Found>> {
         let mut all = Vec::new();
         for path in self.journals()? {
-            match look(path) {
-                Ok(found) => all.extend(found),
-                Err((path, error)) => all.push(Found { path, live: false, story: Err(error) }),
-            }
+            all.extend(look(path));
         }
         // The ids of runs that began within one second are in no order.
         all.sort_by_key(|found| found.story.as_ref().map(|story| story.at).unwrap_or_default());
         Ok(all)
     }
 
-    /// Every run that nobody is at work on and that is not at its end, the oldest first. Each is held
-    /// until it is dropped.
+    /// Every run that nobody is at work on and that is not at its end. Each is held until it is dropped.
     ///
     /// # Errors
-    /// When the directory, or the journal of a run that is dead, can't be made out: what can't be read
-    /// must not be taken for nothing.
-    pub fn dead(&self) -> Result<Vec<DeadRun>> {
-        let mut dead = Vec::new();
+    /// When the directory can't be read.
+    pub fn dead(&self) -> Result<Dead> {
+        let mut dead = Dead::default();
         for path in self.journals()? {
-            dead.extend(open(&path)?.filter(|run| run.story.is_open()));
+            // Only what may be dead is held: nobody shall take what has ended for alive.
+            let opened = match read(&path) {
+                Ok(story) if !story.is_open() => Ok(None),
+                Ok(_) => open(&path),
+                // It is damaged, or has just gone, or its run is alive and has to do with it.
+                Err(error) => match FileJournal::lock(&path) {
+                    Ok(None) => Ok(None),
+                    _ => Err(error),
+                },
+            };
+            match opened {
+                Ok(run) => dead.runs.extend(run.filter(|run| run.story.is_open())),
+                Err(error) if path.exists() => dead.damaged.push(Damaged::of(&path, error)),
+                Err(_) => {}
+            }
         }
-        dead.sort_by_key(|run| run.story.at);
+        dead.runs.sort_by_key(|run| run.story.at);
         Ok(dead)
+    }
+
+    /// Whether there is a journal of this run, whatever it tells.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn knows(&self, run: &str) -> Result<bool> {
+        Ok(self.journals()?.iter().any(|path| path.file_stem().is_some_and(|stem| stem == run)))
     }
 
     /// The run of this id, held, if it is dead.
@@ -158,10 +218,21 @@ impl StateDirectory {
     /// When one can't be removed.
     pub fn prune(&self, keep: Duration) -> Result<()> {
         let oldest = jiff::Timestamp::now().checked_sub(keep).unwrap_or(jiff::Timestamp::MIN);
+        let is_over = |story: &Story| !story.is_open() && story.until < oldest;
         for path in self.journals()? {
             // One that can't be made out is somebody's to look at, and not in the way here.
-            let Ok(Some(run)) = open(&path) else { continue };
-            if !run.story.is_open() && run.story.until < oldest {
+            if read(&path).is_ok_and(|story| is_over(&story))
+                && open(&path).is_ok_and(|run| run.is_some_and(|run| is_over(&run.story)))
+            {
+                std::fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
+            }
+        }
+        for path in self.with_ending(UNSEEN)? {
+            // One that is being begun is young, and held.
+            let is_young =
+                |is: &std::fs::Metadata| is.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < YOUNG));
+            let held = FileJournal::lock(&path);
+            if path.metadata().is_ok_and(|is| !is_young(&is)) && !matches!(held, Ok(None)) {
                 std::fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
             }
         }
@@ -169,6 +240,10 @@ impl StateDirectory {
     }
 
     fn journals(&self) -> Result<Vec<PathBuf>> {
+        self.with_ending(ENDS)
+    }
+
+    fn with_ending(&self, ending: &str) -> Result<Vec<PathBuf>> {
         let runs = self.runs();
         let entries = match std::fs::read_dir(&runs) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
@@ -181,7 +256,7 @@ impl StateDirectory {
         for entry in entries {
             paths.push(entry.map_err(|error| wrong(&runs, error))?.path());
         }
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == ENDS));
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == ending));
         paths.sort();
         Ok(paths)
     }
@@ -210,17 +285,26 @@ impl Journals for Written {
 }
 
 /// What is told of a journal whether or not its run is alive; `None` where it has gone meanwhile.
-fn look(path: PathBuf) -> Result<Option<Found>, (PathBuf, Error)> {
-    let file = OpenOptions::new().read(true).custom_flags(FLAGS.bits() as i32).open(&path);
-    let mut file = match file {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err((path.clone(), wrong(&path, error))),
-        Ok(file) => file,
-    };
-    let shared = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
-    let live = shared == Err(rustix::io::Errno::WOULDBLOCK);
-    let story = bytes(&mut file, &path).and_then(|bytes| Story::read(&bytes, &path));
-    Ok(Some(Found { path, live, story }))
+fn look(path: PathBuf) -> Option<Found> {
+    let seen = see(&path).transpose()?;
+    let live = seen.as_ref().is_ok_and(FileJournal::is_held);
+    let story = seen.and_then(|mut file| bytes(&mut file, &path)).and_then(|bytes| Story::read(&bytes, &path));
+    Some(Found { path, live, story })
+}
+
+/// What a journal tells at this moment. Nothing is held for it.
+fn read(path: &Path) -> Result<Story> {
+    let gone = || wrong(path, std::io::ErrorKind::NotFound.into());
+    let mut file = see(path)?.ok_or_else(gone)?;
+    Story::read(&bytes(&mut file, path)?, path)
+}
+
+/// Opens a journal for reading; `None` where there is none.
+fn see(path: &Path) -> Result<Option<File>> {
+    match OpenOptions::new().read(true).custom_flags(FLAGS.bits() as i32).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some).map_err(|error| wrong(path, error)),
+    }
 }
 
 /// Holds a run; `None` while it is alive.

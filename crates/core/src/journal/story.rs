@@ -203,6 +203,7 @@ impl Left {
 }
 
 fn damaged(path: &Path, line: usize) -> Error {
-    Error::failed(format!("line {line} of the journal {} is not what was written", path.display()))
-        .hint("what the run left carries its id in its name: see to that by hand, then move the journal away")
+    let (journal, run) = (path.display(), path.file_stem().unwrap_or_default().display());
+    let hint = format!("mv {journal} {journal}.damaged; then: reseed recover --scan FILE --run {run}");
+    Error::failed(format!("line {line} of the journal {} is not what was written", path.display())).hint(hint)
 }

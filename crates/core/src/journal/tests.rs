@@ -106,7 +106,7 @@ fn die(directory: &Path, entries: &[Entry]) -> StateDirectory {
 async fn recovered(state: &StateDirectory) -> Vec<Recovery> {
     let observer: Arc<dyn Observer> = Arc::new(Blind);
     let mut all = vec![];
-    for run in state.dead().unwrap() {
+    for run in state.dead().unwrap().runs {
         all.push(recover(run, &observer, &CancellationToken::new()).await.unwrap());
     }
     all
@@ -202,11 +202,11 @@ fn a_live_run_is_left_alone_and_its_state_is_private() {
     let directory = tempfile::tempdir().unwrap();
     let written = written(directory.path());
     let journal = written.begin("r1", "t").unwrap();
-    assert!(written.state.dead().unwrap().is_empty());
+    assert!(written.state.dead().unwrap().runs.is_empty());
     assert!(written.state.found().unwrap()[0].live);
     assert!(written.state.dead_run("r1").unwrap_err().chain().contains("is alive"));
     drop(journal);
-    assert_eq!(written.state.dead().unwrap().len(), 1);
+    assert_eq!(written.state.dead().unwrap().runs.len(), 1);
     assert!(!written.state.found().unwrap()[0].live);
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let runs = written.state.path().join("runs");
@@ -221,10 +221,17 @@ fn what_others_could_have_written_is_not_done() {
     for path in [runs.join("r1.jsonl"), runs.clone()] {
         let before = path.metadata().unwrap().permissions();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(state.dead().unwrap_err().chain().contains("others than this user can write"));
+        let told = match state.dead() {
+            Err(error) => error,
+            Ok(mut dead) => {
+                assert!(dead.runs.is_empty());
+                dead.damaged.remove(0).error
+            }
+        };
+        assert!(told.chain().contains("others than this user can write"), "{}", told.chain());
         std::fs::set_permissions(&path, before).unwrap();
     }
-    assert_eq!(state.dead().unwrap().len(), 1);
+    assert_eq!(state.dead().unwrap().runs.len(), 1);
 }
 
 /// The power may go at any byte of a write. What was whole by then counts, and nothing else.
@@ -261,7 +268,7 @@ fn a_journal_goes_on_behind_its_last_whole_line() {
     let path = state.path().join("runs/r1.jsonl");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, [&bytes[..], b"{\"at\":\"2026"].concat()).unwrap();
-    let run = state.dead().unwrap().remove(0);
+    let run = state.dead().unwrap().runs.remove(0);
     assert!(run.story.torn);
     run.journal.write(&Entry::Undone { id: 1 }).unwrap();
     drop(run);
@@ -282,8 +289,9 @@ fn a_line_that_is_not_what_was_written_is_told_by_its_number() {
     let swapped = format!("{}\n{}\n{}\n{}\n", lines[0], lines[2], lines[1], lines[3]);
     for wrong in [changed, missing, swapped] {
         std::fs::write(&path, wrong).unwrap();
-        let error = state.dead().unwrap_err();
-        assert!(error.chain().contains("line 2 of the journal"), "{}", error.chain());
+        let dead = state.dead().unwrap();
+        let told = dead.damaged[0].error.chain();
+        assert!(dead.runs.is_empty() && told.contains("line 2 of the journal"), "{told}");
         assert!(state.found().unwrap()[0].story.is_err());
     }
 }
@@ -297,8 +305,76 @@ fn a_journal_of_a_newer_version_is_not_touched() {
     story.begin.version = VERSION + 1;
     std::fs::remove_file(&path).unwrap();
     FileJournal::create(&path, &Entry::Begin(Box::new(story.begin))).unwrap();
-    let error = state.dead().unwrap_err();
-    assert!(error.chain().contains("newer reseed"), "{}", error.chain());
+    let told = state.dead().unwrap().damaged.remove(0).error.chain();
+    assert!(told.contains("newer reseed"), "{told}");
+}
+
+/// One journal that nobody can read keeps no other run from being taken to its end.
+#[tokio::test]
+async fn a_damaged_journal_is_told_with_what_it_worked_on_and_the_others_are_recovered() {
+    let (test, directory) = ("beside a damaged one", tempfile::tempdir().unwrap());
+    let target = |name: &str| Target { host: "local".into(), what: "directory".into(), name: name.into() };
+    let state = die(directory.path(), &[armed(test, 1, None, None, "a")]);
+    let journal = written(directory.path()).begin("r2", "t").unwrap();
+    let entries = [Entry::Locked(target("/broken")), armed(test, 1, None, None, "b"), armed(test, 2, None, None, "c")];
+    entries.iter().for_each(|entry| journal.write(entry).unwrap());
+    drop(journal);
+    let path = state.path().join("runs/r2.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"name\":\"b\"", "\"name\":\"x\"", 1)).unwrap();
+
+    let observer: Arc<dyn Observer> = Arc::new(Blind);
+    let swept = state.recover(|_| true, &observer, &CancellationToken::new()).await.unwrap();
+    assert_eq!(swept.taken.len(), 1);
+    assert_eq!(swept.taken[0].end.as_ref().unwrap().undone, ["take back a"]);
+    assert_eq!(done(test), ["a"]);
+    let damaged = &swept.damaged[0];
+    assert_eq!((swept.damaged.len(), damaged.run.as_str()), (1, "r2"));
+    let hint = damaged.error.hint_text().unwrap();
+    assert!(hint.contains("r2.jsonl.damaged") && hint.contains("--run r2"), "{hint}");
+    let run_on = |name: &str| Reach::new("other", vec![("local".into(), target(name))]);
+    assert!(damaged.reach.meets(&run_on("/broken")) && !damaged.reach.meets(&run_on("/whole")));
+    assert_eq!(std::fs::read_to_string(&path).unwrap().len(), text.len(), "it is left as it is");
+}
+
+/// Whoever looks at a journal holds nobody up, and is not taken for its run.
+#[test]
+fn a_run_is_held_although_somebody_looks_at_its_journal_all_the_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = die(directory.path(), &[]);
+    let stop = CancellationToken::new();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.is_cancelled() {
+                    state.found().unwrap();
+                }
+            });
+        }
+        for _ in 0..300 {
+            let held = state.dead_run("r1").map(|run| run.story.begin.run);
+            assert_eq!(held.map_err(|error| error.chain()), Ok("r1".to_owned()));
+        }
+        stop.cancel();
+    });
+}
+
+#[test]
+fn a_journal_that_a_crash_left_unseen_goes_and_one_that_is_being_begun_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = die(directory.path(), &[]);
+    let age = |path: &Path| {
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(7200)).unwrap();
+        file
+    };
+    let [old, young, held] = ["old", "young", "held"].map(|name| state.path().join("runs").join(format!("{name}.new")));
+    [&old, &young, &held].into_iter().for_each(|path| std::fs::write(path, "").unwrap());
+    age(&old);
+    let holder = age(&held);
+    rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    state.prune(std::time::Duration::ZERO).unwrap();
+    assert_eq!([&old, &young, &held].map(|path| path.exists()), [false, true, true]);
 }
 
 #[test]
@@ -308,7 +384,7 @@ fn history_goes_when_its_time_is_over_but_nothing_that_is_open() {
     state.prune(std::time::Duration::ZERO).unwrap();
     assert_eq!(state.found().unwrap().len(), 1, "it is open");
     let ended = Ended { outcome: Outcome::Undone, exit_code: 1, report: None };
-    let run = state.dead().unwrap().remove(0);
+    let run = state.dead().unwrap().runs.remove(0);
     run.journal.write(&Entry::Undone { id: 1 }).and_then(|()| run.journal.write(&Entry::Ended(ended))).unwrap();
     drop(run);
     state.prune(std::time::Duration::from_secs(3600)).unwrap();

@@ -1,20 +1,19 @@
 //! What a stage may ask of its run.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::watchers::Watchers;
-use super::{Board, Stage};
+use super::{Board, Flowing, Meters, Stage};
 use crate::engine::{Forked, Locks};
-use crate::event::{Event, Observer, Progress};
+use crate::event::{Event, Observer};
 use crate::host::Host;
 use crate::item::SnapshotPart;
 use crate::report::RunReport;
-use crate::stream::Meter;
 use crate::undo::{Armed, Chore, Record, StoredChore, StoredUndo, UndoStack};
 use crate::{Error, Kind, Result};
 
@@ -63,55 +62,6 @@ impl Ahead {
     }
 }
 
-/// Counters of a run: each byte is counted once in each.
-#[derive(Debug, Default)]
-pub struct Meters {
-    /// Bytes before encoding.
-    pub stream: Arc<Meter>,
-    /// Bytes that cross a wire.
-    pub wire: Arc<Meter>,
-    /// Bytes written to the receiver, and the time it was waited for.
-    pub sink: Arc<Meter>,
-    estimate: Mutex<Option<u64>>,
-    flows: AtomicUsize,
-}
-
-/// A stream that flows until this is dropped.
-#[derive(Debug)]
-#[must_use = "keep it as long as the stream flows"]
-pub struct Flowing(Arc<Meters>);
-
-impl Drop for Flowing {
-    fn drop(&mut self) {
-        self.0.flows.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Meters {
-    /// Adds to the estimate of all bytes before encoding.
-    pub fn expect(&self, bytes: u64) {
-        let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
-        *estimate = Some(estimate.unwrap_or(0) + bytes);
-    }
-
-    /// Whether any stream flows.
-    pub(crate) fn flows(&self) -> bool {
-        self.flows.load(Ordering::Relaxed) > 0
-    }
-
-    /// The counts as they are now.
-    pub fn progress(&self) -> Progress {
-        Progress {
-            stream_bytes: self.stream.bytes(),
-            wire_bytes: self.wire.bytes(),
-            estimate: *self.estimate.lock().unwrap_or_else(PoisonError::into_inner),
-            wire_wait: self.wire.waited_nanos(),
-            stream_wait: self.stream.waited_nanos(),
-            sink_wait: self.sink.waited_nanos(),
-        }
-    }
-}
-
 /// One run, as its stages share it.
 pub struct Run {
     pub(crate) id: String,
@@ -136,6 +86,8 @@ pub struct Run {
     pub(crate) stall: Option<Duration>,
     /// Of a round before the run proper: how many stages it has.
     pub(crate) round: OnceLock<usize>,
+    /// What works for it as a branch: all of it is gone before anything is taken back.
+    pub(crate) working: TaskTracker,
     /// Its branches, once they were surveyed.
     pub(crate) forked: Mutex<Vec<Forked>>,
 }
@@ -297,6 +249,11 @@ impl CheckCx {
         self.run.forked().iter().map(Forked::ahead).collect()
     }
 
+    /// Whether a branch of this run is at work: it has not ended, and nothing of it is being taken back.
+    pub fn is_at_work(&self, branch: &str) -> bool {
+        self.run.forked().iter().any(|one| one.name() == branch && one.is_at_work())
+    }
+
     /// The branch that the stage is in.
     pub fn branch(&self) -> Option<&str> {
         self.run.branch.as_deref()
@@ -372,8 +329,7 @@ impl StageCx {
     /// Says that a stream flows from now on: bytes are to move until what is given is dropped. A run
     /// in which none do for long has stalled.
     pub fn flowing(&self) -> Flowing {
-        self.run.meters.flows.fetch_add(1, Ordering::Relaxed);
-        Flowing(Arc::clone(&self.run.meters))
+        self.run.meters.flowing()
     }
 
     /// Starts something that watches what the run relies on, until the run ends: its stages, its proof,

@@ -10,6 +10,7 @@ use super::{CheckCx, Claim, Holdings, Stage, StageCx, unexpected};
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, StreamHeader, StreamItem, Volume};
 use crate::leftover::Leftovers;
+use crate::stream::Metered;
 use crate::{Format, Kind, Mismatch, Result, StreamKind};
 
 /// Receives streams. The adapter drives them.
@@ -100,7 +101,9 @@ pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &
     let dataset = stream.header.part.dataset.clone();
     let received = async {
         let _flowing = cx.flowing();
-        let stream = stream.open(plain).await?;
+        let opening = cx.meters().pulled.wait();
+        let stream = Metered::boxed(stream.open(plain).await?, Arc::clone(&cx.meters().pulled));
+        drop(opening);
         let process = host.start(&job).await?;
         drain(stream, process, &cx.meters().sink).await
     };

@@ -104,7 +104,7 @@ impl Stage for Tee {
         for (branch, streams) in branches.into_iter().zip(ends) {
             let item = Item { payload: Payload::Streams(streams), facts: input.facts.clone() };
             let outer = Arc::clone(&cx.run);
-            running.spawn(async move { branch.run(&outer, item).await });
+            running.spawn(branch.run(outer, item));
         }
         let ended = async {
             let mut ended = Vec::new();

@@ -1,7 +1,7 @@
 //! Watches over the WAL that a run's slots hold back on their source, until the run ends.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reseed_core::config::Size;
 use reseed_core::stage::{CheckCx, StageCx};
@@ -13,6 +13,10 @@ use crate::session::{Column, Session};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long nothing may be known of the slots.
+const BLIND: Duration = Duration::from_secs(120);
+/// What is said then.
+const UNSEEN: &str = "nobody sees whether the source still keeps the WAL for the run's replication slots";
 /// How long the source may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The share of what the source keeps for slots that must be left, where nothing else is said.
@@ -77,7 +81,7 @@ pub(crate) fn watch(
     if slots.is_empty() {
         return;
     }
-    let guard = Guard { cluster: Arc::clone(cluster), slots: slots.to_vec(), allowance, major };
+    let guard = Guard { cluster: Arc::clone(cluster), slots: slots.to_vec(), allowance, major, cx: cx.clone() };
     cx.watch(|over| guard.run(over));
 }
 
@@ -86,6 +90,7 @@ struct Guard {
     slots: Vec<(Option<String>, String)>,
     allowance: Allowance,
     major: u32,
+    cx: StageCx,
 }
 
 impl Guard {
@@ -98,15 +103,22 @@ impl Guard {
         danger.map_or(Ok(()), Err)
     }
 
-    /// Resolves when a slot is in danger. That the source can't be asked for a while is none: it may
-    /// restart, and whoever needs it will tell.
+    /// Resolves when a slot is in danger.
     async fn danger(&self, session: &mut Option<Session>) -> Error {
+        let mut sight = Sight::default();
         loop {
             tokio::time::sleep(LOOK).await;
-            match tokio::time::timeout(PATIENCE, self.look(session)).await {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(danger))) => return danger,
-                Ok(Err(_)) | Err(_) => *session = None,
+            let looked = tokio::time::timeout(PATIENCE, self.look(session)).await;
+            let looked =
+                looked.unwrap_or_else(|_| Err(Error::failed(format!("no answer for {} s", PATIENCE.as_secs()))));
+            if looked.is_err() {
+                *session = None;
+            }
+            match sight.judge(looked, Instant::now()) {
+                Seeing::Danger(danger) => return danger,
+                Seeing::Nothing(why) => self.cx.warn(format!("{UNSEEN}: {why}; the run stops if that lasts")),
+                Seeing::Again => self.cx.note("the source tells of its replication slots again"),
+                Seeing::AsBefore => {}
             }
         }
     }
@@ -121,7 +133,8 @@ impl Guard {
         let dangers =
             self.slots.iter().filter_map(|(branch, name)| match seen.iter().find(|seen| seen.name == *name) {
                 Some(slot) => danger(slot, least, self.allowance.max_held.map(Size::get)),
-                None if branch.is_some() => None,
+                // That of a branch goes when the branch is taken back.
+                None if branch.as_ref().is_some_and(|branch| !self.cx.is_at_work(branch)) => None,
                 None => {
                     let error = Error::failed(format!("the replication slot {name} has been dropped meanwhile"));
                     Some(error.hint("see who dropped it, and run it again"))
@@ -148,6 +161,48 @@ impl Guard {
             Ok(Seen { name: row.column(0)?, status: row.column(1)?, safe: row.column(2)?, held: row.column(3)? })
         };
         rows.iter().map(seen).collect()
+    }
+}
+
+/// Whether the slots can be seen. That they can't is told, as is that they can be again, and after a while it
+/// is danger enough: the source may just restart, but WAL that nobody sees may as well be gone.
+#[derive(Debug, Default)]
+struct Sight {
+    lost: Option<Instant>,
+}
+
+/// What a look came to.
+#[derive(Debug)]
+enum Seeing {
+    /// Nothing that was not told.
+    AsBefore,
+    /// Nothing can be seen from now on, and why.
+    Nothing(String),
+    /// The slots can be seen again.
+    Again,
+    /// The run must stop.
+    Danger(Error),
+}
+
+impl Sight {
+    fn judge(&mut self, looked: Result<Option<Error>>, now: Instant) -> Seeing {
+        match (looked, self.lost) {
+            (Ok(Some(danger)), _) => Seeing::Danger(danger),
+            (Ok(None), None) => Seeing::AsBefore,
+            (Ok(None), Some(_)) => {
+                self.lost = None;
+                Seeing::Again
+            }
+            (Err(unseen), None) => {
+                self.lost = Some(now);
+                Seeing::Nothing(unseen.chain())
+            }
+            (Err(unseen), Some(since)) if now.duration_since(since) >= BLIND => {
+                let error = Error::failed(format!("{UNSEEN}, for {} s now", BLIND.as_secs())).because(unseen);
+                Seeing::Danger(error.hint("see whether the source runs and can be reached, and run it again"))
+            }
+            (Err(_), Some(_)) => Seeing::AsBefore,
+        }
     }
 }
 
@@ -228,6 +283,24 @@ mod tests {
         let much = said(&slot("reserved", None, 11 << 20), None, Some(10 << 20));
         assert!(much.contains("holds back 11 MiB") && much.contains("`max_held_wal` allows 10 MiB"), "{much}");
         assert!(!said(&slot("extended", Some(-7), 0), Some(1), None).is_empty(), "less than nothing is safe");
+    }
+
+    /// Whoever can't see the WAL does not say nothing, and does not wait for ever.
+    #[test]
+    fn a_source_that_tells_nothing_of_its_slots_is_told_and_ends_the_run_in_the_end() {
+        let (mut sight, begun) = (Sight::default(), Instant::now());
+        let blind = || Err(Error::failed("no route to it"));
+        let mut judge = |looked, seconds| sight.judge(looked, begun + Duration::from_secs(seconds));
+        assert!(matches!(judge(Ok(None), 0), Seeing::AsBefore));
+        assert!(matches!(judge(blind(), 2), Seeing::Nothing(why) if why == "no route to it"));
+        assert!(matches!(judge(blind(), 100), Seeing::AsBefore));
+        assert!(matches!(judge(Ok(None), 102), Seeing::Again));
+        assert!(matches!(judge(blind(), 104), Seeing::Nothing(_)));
+        assert!(matches!(judge(blind(), 223), Seeing::AsBefore));
+        let Seeing::Danger(danger) = judge(blind(), 224) else { panic!("no danger") };
+        assert!(danger.chain().contains("for 120 s now: no route to it"), "{}", danger.chain());
+        assert!(danger.hint_text().is_some());
+        assert!(matches!(judge(Ok(Some(Error::failed("lost"))), 225), Seeing::Danger(_)));
     }
 
     #[test]

@@ -21,10 +21,11 @@ use crate::zfs::Zfs;
 pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
-    let (room, may_keep) = (checks::room(receiver, &dataset, header.estimate), kept::may_keep(receiver, cx));
+    let bytes = header.estimate.or_else(|| checks::planned(&header.part.dataset, cx));
+    let (room, may_keep) = (checks::room(receiver, &dataset, bytes), kept::may_keep(receiver, cx));
     let ((), resumable) = tokio::try_join!(room, may_keep)?;
     if header.part.main {
-        checks::watch_room(receiver, &dataset, cx);
+        checks::watch_room(receiver, &dataset, bytes, cx);
     }
     match &receiver.goal {
         // What is there stays as it is until the rest has come.

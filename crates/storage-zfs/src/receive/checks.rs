@@ -26,13 +26,12 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     if let Some(source) = cx.board().get::<SourcePlan>() {
         source.differs_from(plan.datasets.iter().map(|(_, target)| target.as_str()), zfs.host()).await?;
     }
-    let mut all = 0;
+    let mut all = Some(0);
     for (part, dataset) in &plan.datasets {
         let outgoing = cx.board().get::<SendPlan>();
         let outgoing = outgoing.as_ref().and_then(|plan| plan.of(&part.dataset));
-        all += outgoing.and_then(|outgoing| outgoing.bytes).unwrap_or_default();
-        // Several streams come one after the other into the same pool.
-        let all = Some(all);
+        // Several streams come one after the other into the same pool. Where one is unknown, so is the sum.
+        all = all.zip(planned(&part.dataset, cx)).map(|(all, bytes): (u64, u64)| all.saturating_add(bytes));
         let pristine = async {
             if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
                 && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
@@ -53,6 +52,11 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
         placed(zfs, &plan, cx).await?;
     }
     Ok(())
+}
+
+/// How many bytes the source expects to send of a dataset, where it can tell.
+pub(super) fn planned(dataset: &str, cx: &CheckCx) -> Option<u64> {
+    cx.board().get::<SendPlan>()?.of(dataset)?.bytes
 }
 
 /// In place: refuses where a live dataset is not mounted where its copy belongs.
@@ -172,14 +176,14 @@ pub(super) async fn room(receiver: &Receiver, dataset: &str, bytes: Option<u64>)
 }
 
 /// Watches, until the run ends, that enough of the pool stays free.
-pub(super) fn watch_room(receiver: &Receiver, dataset: &str, cx: &StageCx) {
+pub(super) fn watch_room(receiver: &Receiver, dataset: &str, bytes: Option<u64>, cx: &StageCx) {
     let (zfs, pool) = (receiver.zfs.clone(), name::pool(dataset).to_owned());
     let what = pool_of(&zfs, &pool);
     let ask = move || {
         let (zfs, pool) = (zfs.clone(), pool.clone());
         async move { pool_room(&zfs, &pool).await }
     };
-    receiver.min_free.watch(what, ask, cx);
+    receiver.min_free.watch(what, bytes, ask, cx);
 }
 
 fn pool_of(zfs: &Zfs, pool: &str) -> String {

@@ -51,6 +51,14 @@ impl Connector {
         Self { config, link: Mutex::new(None) }
     }
 
+    /// The machine's address, with its port where one is told.
+    pub(super) fn address(&self) -> String {
+        let address = &*self.config.address;
+        let machine = address.rsplit_once('@').map_or(address.as_str(), |(_, machine)| machine);
+        let port = self.config.port.map(|port| format!(" port {port}"));
+        format!("{machine}{}", port.unwrap_or_default())
+    }
+
     /// The connection, alive a moment ago. Calls that come together make one.
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
         let mut held = self.link.lock().await;

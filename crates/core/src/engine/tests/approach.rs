@@ -125,6 +125,32 @@ async fn a_failure_after_the_rounds_leaves_what_they_brought() {
     assert_eq!(said, ["round 9000", "run 90", "run switch", "undo switch", "undo 90 MiB"]);
 }
 
+#[tokio::test]
+async fn a_cancel_after_the_rounds_says_what_stays() {
+    let log = Log::default();
+    let sizes = Arc::new(Mutex::new([9000, 90].map(|mib| mib * MIB).into()));
+    let last = Fake { name: "switch".into(), act: Act::Hang, log: log.clone(), undo_fails: false };
+    let stages: Vec<Arc<dyn Stage>> =
+        vec![Arc::new(Send { sizes, knows: true, log: log.clone() }), Arc::new(Take), Arc::new(last)];
+    let options = Options { grace: Duration::ZERO, ..Options::default() };
+    let engine = Engine::new(Pipeline::new("test", stages).approach(until(100, false))).options(options);
+    let (cancel, seen) = (engine.cancel_token(), log.clone());
+    let watch = tokio::spawn(async move {
+        while !said(&seen).contains(&"run switch".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+        cancel.cancel();
+    });
+    let report = engine.run().await;
+    watch.await.unwrap();
+    assert_eq!((report.outcome, report.exit_code(), report.rounds.len()), (Outcome::Undone, 130, 1));
+    let told = format!(
+        "stage switch: cancelled; done before that, and stays: what the round {} brought",
+        report.rounds[0].run
+    );
+    assert_eq!(report.error.unwrap(), told);
+}
+
 #[test]
 fn only_stages_that_can_take_part_are_run_in_rounds() {
     let pipeline = |stages| Pipeline::new("test", stages);

@@ -52,6 +52,28 @@ impl Stage for Give {
     }
 }
 
+/// Gives a stream in front of which nobody counts, as one is that something between the ends holds back.
+#[derive(Debug)]
+struct HeldBack;
+
+#[async_trait]
+impl Stage for HeldBack {
+    fn name(&self) -> &str {
+        "held back"
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(input.clone())
+    }
+
+    async fn run(&self, input: Item, _cx: &StageCx) -> Result<Item> {
+        let Payload::Streams(mut streams) = input.payload else { panic!("no stream") };
+        let header = streams.remove(0).header;
+        let held = Box::new(Dripping(60 * MINUTE, 9));
+        Ok(Item { payload: Payload::Streams(vec![StreamItem::here(header, held)]), facts: input.facts })
+    }
+}
+
 /// Takes the stream, with a pause after each chunk; works on for a while without it.
 #[derive(Debug, Default)]
 struct Take {
@@ -73,7 +95,7 @@ impl Stage for Take {
         let Payload::Streams(streams) = input.payload else { panic!("no stream") };
         for stream in streams {
             let _flowing = cx.flowing();
-            let mut stream = stream.open(None).await?;
+            let mut stream = Metered::boxed(stream.open(None).await?, Arc::clone(&cx.meters().pulled));
             while stream.next().await?.is_some() {
                 let _waiting = cx.meters().sink.wait();
                 tokio::time::sleep(self.pause).await;
@@ -184,6 +206,9 @@ async fn streams_that_stand_still_fail_the_run_named_by_who_is_waited_for() {
     assert!(report.hint.unwrap().contains("`stall"));
     let report = stalls(Give(Duration::ZERO, 9), pausing(60 * MINUTE)).await;
     assert_eq!(error(&report), "stage take: no byte has moved for 10m: take takes none");
+    let held: Vec<Arc<dyn Stage>> = vec![Arc::new(Give(MINUTE, 9)), Arc::new(HeldBack), Arc::new(pausing(MINUTE))];
+    let report = run(held, Some(10 * MINUTE)).await;
+    assert_eq!(error(&report), "stage take: no byte has moved for 10m: what is between give and take gives none");
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,6 +145,8 @@ enum Reads {
     Refuses,
     /// Takes its time for each chunk.
     Slowly,
+    /// Works for ever, and says so; it can't be dropped at every moment.
+    Busily,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,14 @@ impl Stage for Take {
 }
 
 impl Take {
+    async fn work_busily(&self) {
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            self.log.lock().unwrap().push("still at work".to_owned());
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn take(&self, stream: StreamItem) -> Result<usize> {
         let mut stream = stream.open(None).await?;
         let mut bytes = 0;
@@ -204,6 +214,7 @@ impl Take {
                     std::future::pending::<()>().await;
                 }
                 Reads::Panics => panic!("out of luck"),
+                Reads::Busily => self.work_busily().await,
                 _ => {}
             }
         }

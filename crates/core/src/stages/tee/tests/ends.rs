@@ -74,6 +74,75 @@ async fn a_cancel_leaves_what_a_branch_has_committed_and_says_so() {
     }
 }
 
+/// Says which branches are at work when the streams come and when all have ended.
+#[derive(Debug)]
+struct Asks(Log);
+
+impl Asks {
+    fn say(log: &Log, cx: &StageCx) {
+        let at_work = ["one", "two", "none"].into_iter().filter(|branch| cx.is_at_work(branch));
+        log.lock().unwrap().push(format!("at work: {:?}", at_work.collect::<Vec<_>>()));
+    }
+}
+
+#[async_trait]
+impl Stage for Asks {
+    fn name(&self) -> &str {
+        "asks"
+    }
+
+    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
+        Ok(input.clone())
+    }
+
+    async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
+        Self::say(&self.0, cx);
+        let (log, later) = (self.0.clone(), cx.clone());
+        cx.watch(|over| async move {
+            over.cancelled().await;
+            Self::say(&log, &later);
+            Ok(())
+        });
+        Ok(input)
+    }
+}
+
+#[tokio::test]
+async fn a_branch_is_at_work_until_it_has_ended_well_or_not() {
+    let (log, stalled) = (Log::default(), CancellationToken::new());
+    let branch = |name: &str, reads| {
+        let take = Take { name: name.into(), reads, log: log.clone(), stalled: stalled.clone() };
+        Branch { name: name.into(), stages: vec![Arc::new(take) as Arc<dyn Stage>] }
+    };
+    let branches = vec![branch("one", Reads::All), branch("two", Reads::FailsAfter(1))];
+    let tee = Tee { branches, policy: Policy::Any, slack: Slack { buffer: 1 << 20, patience: None } };
+    let give = Give { streams: 1, chunks: 3, fails: false, pulled: Arc::default(), log: log.clone() };
+    let stages: Vec<Arc<dyn Stage>> = vec![Arc::new(give), Arc::new(Asks(log.clone())), Arc::new(tee)];
+    assert_eq!(Engine::new(Pipeline::new("test", stages)).run().await.exit_code(), 0);
+    let said: Vec<_> = log.lock().unwrap().iter().filter(|line| line.starts_with("at work")).cloned().collect();
+    assert_eq!(said, ["at work: [\"one\", \"two\"]", "at work: []"]);
+}
+
+/// Nothing is taken back under the hands of a stage that still works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_works_for_a_branch_is_gone_before_anything_is_taken_back() {
+    let (log, stalled) = (Log::default(), CancellationToken::new());
+    let take =
+        |name: &str| Take { name: name.into(), reads: Reads::Busily, log: log.clone(), stalled: stalled.clone() };
+    let branch = |name: &str| Branch { name: name.into(), stages: vec![Arc::new(take(name)) as Arc<dyn Stage>] };
+    let branches = vec![branch("one"), branch("two")];
+    let tee = Tee { branches, policy: Policy::All, slack: Slack { buffer: 1 << 20, patience: None } };
+    let limited = crate::stage::Limited { inner: Arc::new(tee), limit: Duration::from_millis(120) };
+    let give = Give { streams: 1, chunks: 1, fails: false, pulled: Arc::default(), log: log.clone() };
+    let stages: Vec<Arc<dyn Stage>> = vec![Arc::new(give), Arc::new(limited)];
+    let report = Engine::new(Pipeline::new("test", stages)).run().await;
+    assert!(report.error.as_ref().unwrap().contains("was not done within"), "{report:?}");
+    let said = log.lock().unwrap().clone();
+    let taken_back = said.iter().position(|line| line.ends_with("'s own")).unwrap();
+    assert!(said[..taken_back].contains(&"still at work".to_owned()), "{said:?}");
+    assert!(!said[taken_back..].contains(&"still at work".to_owned()), "{said:?}");
+}
+
 #[test]
 fn one_that_is_made_in_code_is_judged_as_one_from_a_file() {
     let branch = |name: &str| Branch { name: name.into(), stages: vec![take(name)] };
