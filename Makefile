@@ -9,7 +9,7 @@ triple = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 sudo := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CI,RESEED_FAULTS,RESEED_SEED,RESEED_PG_DIR,RESEED_LAB_MODULES,RESEED_BENCH_SCALE,RESEED_BENCH_MB,RESEED_BENCH_ROUNDS,XDG_CACHE_HOME)
 as_root = $(if $(sudo),CARGO_TARGET_$(triple)_RUNNER='$(sudo)')
 
-.PHONY: help demo build test test-openzfs test-faults test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
+.PHONY: help demo build test test-openzfs test-faults soak test-s3-ceph lint alone deny docs bench fuzz pg-versions seaweedfs install
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,10 @@ test-faults: seaweedfs ## kill -9 between every two writes of the journal, at 10
 	@scripts/install build lab
 	cargo build --quiet --bin reseed
 	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill --test e2e_resume -- --test-threads 1 --nocapture
+
+soak: ## 24 resets in a row under load, on btrfs: what they use does not grow
+	@scripts/install build lab
+	set -x; RESEED_SOAK=24 $(as_root) cargo test -p reseed-tests --test e2e_soak -- --test-threads 1 --nocapture
 
 test-s3-ceph: ## the suite of stores on Ceph's S3 server, in a chroot of its own (root; not in `make test`)
 	@scripts/install build
