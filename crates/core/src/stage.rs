@@ -1,9 +1,13 @@
 //! Stages: the one trait that the engine runs, and what a stage may ask of its run.
 
 mod adapters;
+mod around;
 mod board;
 mod context;
+mod holdings;
 mod limited;
+mod meters;
+mod run;
 mod watchers;
 
 use std::fmt::Debug;
@@ -14,9 +18,13 @@ use async_trait::async_trait;
 
 pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
 pub(crate) use adapters::{receive, report_received, unexpected};
+pub use around::{Around, AroundStage};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Flowing, Holding, Holdings, Meters, Run, StageCx};
+pub use context::{CheckCx, StageCx};
+pub use holdings::{Holding, Holdings};
 pub(crate) use limited::Limited;
+pub use meters::{Flowing, Meters};
+pub use run::{Ahead, Run};
 
 use crate::guard::Grant;
 use crate::host::Host;

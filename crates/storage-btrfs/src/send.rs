@@ -126,6 +126,7 @@ fn stream(table: &Table, part: &SnapshotPart, base: Option<&Seen>, set: &Snapsho
         encodings: vec![],
         estimate: None,
         left_out: set.left_out.clone(),
+        branches: vec![],
     };
     let job = Job::from(command(base.map(|base| base.path.as_str()), &snapshot.path));
     let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);

@@ -1,175 +1,18 @@
 //! What a stage may ask of its run.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::watchers::Watchers;
-use super::{Board, Stage};
-use crate::engine::{Forked, Locks};
-use crate::event::{Event, Observer, Progress};
+use super::{Ahead, Board, Flowing, Holdings, Meters, Run, Stage};
+use crate::engine::Forked;
+use crate::event::Event;
 use crate::host::Host;
 use crate::item::SnapshotPart;
 use crate::report::RunReport;
-use crate::stream::Meter;
-use crate::undo::{Armed, Chore, Record, StoredChore, StoredUndo, UndoStack};
+use crate::undo::{Armed, Record, StoredChore, StoredUndo};
 use crate::{Error, Kind, Result};
-
-/// What a target holds already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// Who holds it: a name that is the same in every run for one target and differs between targets.
-    pub target: String,
-    /// One entry for each dataset that was asked for.
-    pub datasets: Vec<Holding>,
-}
-
-/// What a target holds of one dataset.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holding {
-    /// The dataset on the source.
-    pub dataset: String,
-    /// Identities of snapshots that an increment may start from, the oldest first.
-    pub guids: Vec<String>,
-}
-
-impl Holdings {
-    /// Identities held of this dataset.
-    pub fn of(&self, dataset: &str) -> &[String] {
-        let holding = self.datasets.iter().find(|holding| holding.dataset == dataset);
-        holding.map(|holding| holding.guids.as_slice()).unwrap_or_default()
-    }
-}
-
-/// A branch, as the stages in front of it see it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Ahead {
-    /// Its name.
-    pub name: String,
-    /// What it gives in the end, where its stages fit.
-    pub gives: Option<Kind>,
-    /// What its stages leave for others; what the run's stages leave is found there too.
-    pub board: Arc<Board>,
-}
-
-impl Ahead {
-    /// Whether it ends with a server that follows its source.
-    pub fn gives_standby(&self) -> bool {
-        self.gives == Some(Kind::Standby)
-    }
-}
-
-/// Counters of a run: each byte is counted once in each.
-#[derive(Debug, Default)]
-pub struct Meters {
-    /// Bytes before encoding.
-    pub stream: Arc<Meter>,
-    /// Bytes that cross a wire.
-    pub wire: Arc<Meter>,
-    /// Bytes written to the receiver, and the time it was waited for.
-    pub sink: Arc<Meter>,
-    estimate: Mutex<Option<u64>>,
-    flows: AtomicUsize,
-}
-
-/// A stream that flows until this is dropped.
-#[derive(Debug)]
-#[must_use = "keep it as long as the stream flows"]
-pub struct Flowing(Arc<Meters>);
-
-impl Drop for Flowing {
-    fn drop(&mut self) {
-        self.0.flows.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Meters {
-    /// Adds to the estimate of all bytes before encoding.
-    pub fn expect(&self, bytes: u64) {
-        let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
-        *estimate = Some(estimate.unwrap_or(0) + bytes);
-    }
-
-    /// Whether any stream flows.
-    pub(crate) fn flows(&self) -> bool {
-        self.flows.load(Ordering::Relaxed) > 0
-    }
-
-    /// The counts as they are now.
-    pub fn progress(&self) -> Progress {
-        Progress {
-            stream_bytes: self.stream.bytes(),
-            wire_bytes: self.wire.bytes(),
-            estimate: *self.estimate.lock().unwrap_or_else(PoisonError::into_inner),
-            wire_wait: self.wire.waited_nanos(),
-            stream_wait: self.stream.waited_nanos(),
-            sink_wait: self.sink.waited_nanos(),
-        }
-    }
-}
-
-/// One run, as its stages share it.
-pub struct Run {
-    pub(crate) id: String,
-    pub(crate) pipeline: String,
-    pub(crate) stages: Vec<Arc<dyn Stage>>,
-    /// The branch that this run is, if it is one.
-    pub(crate) branch: Option<String>,
-    pub(crate) board: Arc<Board>,
-    pub(crate) meters: Arc<Meters>,
-    pub(crate) observer: Arc<dyn Observer>,
-    /// How long a stage may go on after a cancel.
-    pub(crate) grace: Duration,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) stop_undo: CancellationToken,
-    pub(crate) undo: Arc<UndoStack>,
-    /// What it holds for itself on the machines that it changes.
-    pub(crate) locks: Locks,
-    pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
-    pub(crate) report: Mutex<RunReport>,
-    pub(crate) watchers: Arc<Watchers>,
-    /// How long no byte may move while a stream flows.
-    pub(crate) stall: Option<Duration>,
-    /// Of a round before the run proper: how many stages it has.
-    pub(crate) round: OnceLock<usize>,
-    /// Its branches, once they were surveyed.
-    pub(crate) forked: Mutex<Vec<Forked>>,
-}
-
-impl Run {
-    /// Its branches.
-    pub(crate) fn forked(&self) -> Vec<Forked> {
-        self.forked.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Its report as it is now.
-    pub(crate) fn reported(&self) -> RunReport {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Makes it a round that ends with the stage at `receiver`.
-    pub(crate) fn becomes_round(&self, receiver: usize) {
-        let _ = self.round.set(receiver + 1);
-    }
-
-    pub(crate) fn is_round(&self) -> bool {
-        self.round.get().is_some()
-    }
-
-    /// How many of its stages it runs.
-    pub(crate) fn end(&self) -> usize {
-        *self.round.get().unwrap_or(&self.stages.len())
-    }
-
-    /// Notes something in the report.
-    pub(crate) fn note(&self, note: impl FnOnce(&mut RunReport)) {
-        note(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
 
 /// What a stage may ask and say while it surveys and checks.
 #[derive(Clone)]
@@ -297,6 +140,16 @@ impl CheckCx {
         self.run.forked().iter().map(Forked::ahead).collect()
     }
 
+    /// The same stage as it stands in each branch into which the run parts behind it; none where it does not.
+    pub(crate) fn in_branches(&self) -> Vec<CheckCx> {
+        let parts = |(_, stage): &(usize, &Arc<dyn Stage>)| !stage.branches().is_empty();
+        let Some((index, stage)) = self.run.stages.iter().enumerate().skip(self.index + 1).find(parts) else {
+            return vec![];
+        };
+        let forked = Forked::of(&CheckCx { run: Arc::clone(&self.run), index }, stage.branches());
+        forked.iter().map(|branch| CheckCx { index: self.index, ..branch.cx() }).collect()
+    }
+
     /// The branch that the stage is in.
     pub fn branch(&self) -> Option<&str> {
         self.run.branch.as_deref()
@@ -372,8 +225,7 @@ impl StageCx {
     /// Says that a stream flows from now on: bytes are to move until what is given is dropped. A run
     /// in which none do for long has stalled.
     pub fn flowing(&self) -> Flowing {
-        self.run.meters.flows.fetch_add(1, Ordering::Relaxed);
-        Flowing(Arc::clone(&self.run.meters))
+        Flowing::of(&self.run.meters)
     }
 
     /// Starts something that watches what the run relies on, until the run ends: its stages, its proof,

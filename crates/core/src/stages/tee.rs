@@ -98,7 +98,7 @@ impl Stage for Tee {
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(NAME, &input)) };
         let branches = Forked::of(cx, &self.branches);
-        let readers: Vec<_> = branches.iter().map(Forked::cancel_token).collect();
+        let readers: Vec<_> = branches.iter().map(|branch| (branch.name(), branch.cancel_token())).collect();
         let (source, ends) = fan::out(streams, &readers, self.slack, cx.meters());
         let mut running = JoinSet::new();
         for (branch, streams) in branches.into_iter().zip(ends) {
