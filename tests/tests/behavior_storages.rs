@@ -87,7 +87,10 @@ impl StorageFixture for Backups {
 
     /// `pg_verifybackup` has judged it; what is to be seen is that it is there.
     async fn is_copied(&self) -> bool {
-        self.inventory().await.iter().any(|line| line.contains("/new"))
+        let is_copy = |line: &String| {
+            line.ends_with("/PG_VERSION\tf") && ["/copy-", "/backup-"].iter().any(|name| line.contains(name))
+        };
+        self.inventory().await.iter().any(is_copy)
     }
 
     fn resources(&self) -> Resources {

@@ -123,15 +123,30 @@ impl CheckCx {
 
     /// The machine that the nearest earlier stage works on.
     pub fn previous_host(&self) -> Option<Arc<dyn Host>> {
+        if self.is_carried_on() {
+            return Some(crate::stages::here());
+        }
         self.run.stages.iter().take(self.index).rev().find_map(|stage| stage.host())
     }
 
     /// The machine that the streams are on when this stage takes them: the one that makes them, or,
     /// behind a transport, the one that receives them. `None` where they are in this process.
     pub fn stream_host(&self) -> Option<Arc<dyn Host>> {
+        if self.is_carried_on() {
+            return None;
+        }
         let earlier = self.run.stages.iter().take(self.index).rev();
         let carried = earlier.take_while(|stage| stage.host().is_none()).any(|stage| stage.carries());
         if carried { self.next_host() } else { self.previous_host() }
+    }
+
+    /// Whether the stage is in a branch whose streams a transport has brought into this process, and another
+    /// one, not in front of it, carries on.
+    fn is_carried_on(&self) -> bool {
+        let carries = |stages: &[Arc<dyn Stage>]| stages.iter().any(|stage| stage.carries());
+        let Some((shared, own)) = self.run.stages.split_at_checked(self.run.shared) else { return false };
+        let Some(at) = self.index.checked_sub(shared.len()).filter(|at| *at < own.len()) else { return false };
+        carries(shared) && !carries(&own[..at]) && carries(&own[at..])
     }
 
     /// The branches into which this run parts; none where it does not. What their stages find out is

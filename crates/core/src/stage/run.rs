@@ -39,6 +39,8 @@ pub struct Run {
     pub(crate) stages: Vec<Arc<dyn Stage>>,
     /// The branch that this run is, if it is one.
     pub(crate) branch: Option<String>,
+    /// How many of its stages stand in front of the branch, and are not its own.
+    pub(crate) shared: usize,
     pub(crate) board: Arc<Board>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) observer: Arc<dyn Observer>,

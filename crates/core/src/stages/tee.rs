@@ -16,6 +16,7 @@ use crate::engine::Forked;
 use crate::host::Host;
 use crate::item::{Item, Payload, SnapshotPart};
 use crate::stage::{Branch, CheckCx, Claim, Holding, Holdings, Stage, StageCx, unexpected};
+use crate::stages::here;
 use crate::{Error, Kind, Mismatch, Result};
 
 pub use self::code::Tee as TeeInCode;
@@ -60,12 +61,16 @@ impl Stage for Tee {
         self.branches.iter().flat_map(|branch| &branch.stages).flat_map(|stage| stage.claims()).collect()
     }
 
-    /// The machine on which every branch begins, if it is one.
+    /// The machine on which every branch begins, if it is one. Otherwise the streams part in this process, and so
+    /// they do where a branch carries them on by itself.
     fn host(&self) -> Option<Arc<dyn Host>> {
-        let first = |branch: &Branch| branch.stages.iter().find_map(|stage| stage.host());
-        let mut hosts = self.branches.iter().map(first);
-        let one = hosts.next().flatten()?;
-        hosts.all(|host| host.is_some_and(|host| host.name() == one.name())).then_some(one)
+        let begins = |branch: &Branch| {
+            let first = branch.stages.iter().find(|stage| stage.carries() || stage.host().is_some())?;
+            first.host().filter(|_| !first.carries())
+        };
+        let mut hosts = self.branches.iter().map(begins);
+        let one = hosts.next().flatten();
+        one.filter(|one| hosts.all(|host| host.is_some_and(|host| host.name() == one.name()))).or_else(|| Some(here()))
     }
 
     fn branches(&self) -> &[Branch] {
