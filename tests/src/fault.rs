@@ -5,14 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use reseed_core::guard::Grant;
-use reseed_core::host::Host;
-use reseed_core::item::{Item, Payload, SnapshotPart, StreamItem};
-use reseed_core::leftover::Leftovers;
-use reseed_core::stage::{Branch, CheckCx, Claim, Holdings, Stage, StageCx};
-use reseed_core::stream::{BoxStream, ByteStream, Deferred};
-use reseed_core::{Error, Kind, Mismatch, Result};
+use reseed_core::item::Item;
+use reseed_core::stage::{Around, AroundStage, Stage, StageCx};
+use reseed_core::testkit::{Harm, harmed};
+use reseed_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 /// What goes wrong in a stage.
@@ -69,7 +65,7 @@ impl Debug for Faulty {
 impl Faulty {
     /// Puts a fault into a stage; for [`Trial::wrap`](crate::run::Trial::wrap).
     pub fn wrap(fault: Fault) -> impl FnOnce(Arc<dyn Stage>, CancellationToken) -> Arc<dyn Stage> {
-        move |inner, cancel| Arc::new(Self { inner, plan: Plan::Fault(fault), cancel })
+        move |inner, cancel| Arc::new(AroundStage(Self { inner, plan: Plan::Fault(fault), cancel }))
     }
 
     /// Does something, once, when the first bytes of the stage's first stream pass; the stage itself
@@ -78,7 +74,7 @@ impl Faulty {
         act: impl FnOnce() + Send + 'static,
     ) -> impl FnOnce(Arc<dyn Stage>, CancellationToken) -> Arc<dyn Stage> {
         let plan = Plan::Act(Mutex::new(Some(Box::new(act))));
-        move |inner, cancel| Arc::new(Self { inner, plan, cancel })
+        move |inner, cancel| Arc::new(AroundStage(Self { inner, plan, cancel }))
     }
 
     /// Lets the stage work for some time, then drops it. One that is done sooner has done everything.
@@ -110,13 +106,9 @@ fn injected() -> Error {
 }
 
 #[async_trait]
-impl Stage for Faulty {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
-        self.inner.flow(input)
+impl Around for Faulty {
+    fn inner(&self) -> &dyn Stage {
+        self.inner.as_ref()
     }
 
     fn limit(&self) -> Option<Duration> {
@@ -126,72 +118,16 @@ impl Stage for Faulty {
         }
     }
 
-    fn approaches(&self) -> bool {
-        self.inner.approaches()
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        self.inner.claims()
-    }
-
-    fn locks(&self) -> Vec<Claim> {
-        self.inner.locks()
-    }
-
-    fn host(&self) -> Option<Arc<dyn Host>> {
-        self.inner.host()
-    }
-
-    fn carries(&self) -> bool {
-        self.inner.carries()
-    }
-
-    fn branches(&self) -> &[Branch] {
-        self.inner.branches()
-    }
-
-    async fn scout(&self, cx: &CheckCx) {
-        self.inner.scout(cx).await;
-    }
-
-    async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
-        self.inner.grants(cx).await
-    }
-
-    async fn survey(&self, cx: &CheckCx) -> Result<()> {
-        self.inner.survey(cx).await
-    }
-
-    async fn check(&self, cx: &CheckCx) -> Result<()> {
-        self.inner.check(cx).await
-    }
-
-    async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
-        self.inner.holds(wanted, cx).await
-    }
-
-    async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {
-        self.inner.unfinished(datasets, cx).await
-    }
-
-    async fn targets(&self) -> Result<Vec<String>> {
-        self.inner.targets().await
-    }
-
-    async fn forget(&self, target: &str) -> Result<Vec<String>> {
-        self.inner.forget(target).await
-    }
-
-    async fn leftovers(&self, cx: &CheckCx) -> Result<Leftovers> {
-        self.inner.leftovers(cx).await
-    }
-
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let fault = match &self.plan {
             Plan::Fault(fault) => *fault,
             Plan::Act(act) => {
                 let act = act.lock().unwrap().take();
-                return self.inner.run(input, cx).await.map(|item| tampered(item, 1, Then::Acts(act)));
+                let item = self.inner.run(input, cx).await?;
+                return Ok(match act {
+                    Some(act) => harmed(item, 0, Harm::Acts(act)),
+                    None => item,
+                });
             }
         };
         match fault {
@@ -211,59 +147,11 @@ impl Stage for Faulty {
                 let _done = self.inner.run(input, cx).await?;
                 std::future::pending().await
             }
-            Fault::StreamBreaks(after) => {
-                self.inner.run(input, cx).await.map(|item| tampered(item, after, Then::Breaks))
-            }
+            Fault::StreamBreaks(after) => self.inner.run(input, cx).await.map(|item| harmed(item, after, Harm::Breaks)),
             Fault::StreamStalls(after) => {
-                self.inner.run(input, cx).await.map(|item| tampered(item, after, Then::Stalls))
+                let stalls = Harm::Hangs(Box::new(|| ()));
+                self.inner.run(input, cx).await.map(|item| harmed(item, after, stalls))
             }
         }
-    }
-}
-
-/// What happens to a stream.
-enum Then {
-    Breaks,
-    Stalls,
-    Acts(Option<Act>),
-}
-
-/// The item with its first stream changed: after so many bytes it breaks or stands still, or something is
-/// done and it goes on. The stream is opened when it is first pulled.
-fn tampered(item: Item, after: u64, then: Then) -> Item {
-    let Item { payload: Payload::Streams(mut streams), facts } = item else { return item };
-    if !streams.is_empty() {
-        let stream = streams.remove(0);
-        let (header, wrap) = (stream.header.clone(), stream.wrap.clone());
-        let body = Tampered { inner: Deferred::boxed(stream.open(None)), left: after, then };
-        streams.insert(0, StreamItem { wrap, ..StreamItem::here(header, Box::new(body)) });
-    }
-    Item { payload: Payload::Streams(streams), facts }
-}
-
-struct Tampered {
-    inner: BoxStream,
-    left: u64,
-    then: Then,
-}
-
-#[async_trait]
-impl ByteStream for Tampered {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        let Some(mut bytes) = self.inner.next().await? else { return Ok(None) };
-        match &mut self.then {
-            Then::Acts(act) => {
-                if let Some(act) = act.take() {
-                    act();
-                }
-                return Ok(Some(bytes));
-            }
-            Then::Breaks if self.left == 0 => return Err(injected()),
-            Then::Stalls if self.left == 0 => std::future::pending().await,
-            Then::Breaks | Then::Stalls => {}
-        }
-        bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left -= bytes.len() as u64;
-        Ok(Some(bytes))
     }
 }

@@ -5,6 +5,7 @@
 mod bare;
 pub mod canned;
 pub mod fault;
+pub mod ground;
 pub mod judge;
 pub mod proxy;
 pub mod run;

@@ -126,14 +126,40 @@ async fn a_branch_that_dies_in_mid_stream_is_taken_back_and_the_other_streams() 
         three.judge(false);
         assert_eq!(three.c.inventory().unwrap(), empty, "something of the dead branch is left");
         assert_eq!(State::of(&three.pair).slots.len(), 1, "the dead branch's slot is left");
-        // The two hold nothing in common now, so that no one stream fits both: that is said beforehand.
-        let before = (State::of(&three.pair), three.c.inventory().unwrap());
-        let refused = three.run("", "").await;
-        assert_eq!(refused.report.exit_code(), 3, "{}", refused.story());
-        assert!(refused.report.error.as_ref().unwrap().contains("branch one"), "{:?}", refused.report.error);
-        assert_eq!(State::of(&three.pair).difference(&before.0), [""; 0]);
-        assert_eq!(three.c.inventory().unwrap(), before.1);
+        // The two hold nothing in common now: each is sent what it lacks.
+        let next = three.run("", "").await;
+        next.must_be_done();
+        assert_eq!(outcomes(&next), both(Outcome::Done, Outcome::Done), "{}", next.story());
+        assert_eq!(full(&next), [("one".to_owned(), false), ("two".to_owned(), true)], "{}", next.story());
+        three.judge(false);
+        three.judge(true);
     }
+}
+
+/// Which branches got the whole.
+fn full(ended: &Ended) -> Vec<(String, bool)> {
+    let mut all: Vec<_> = ended.report.branches.iter().map(|branch| (branch.branch.clone(), branch.full)).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_fell_behind_is_brought_up_with_the_other_by_increments() {
+    let Some(mut three) = Three::new() else { return };
+    let seed = three.run("", "").await;
+    seed.must_be_done();
+    let ahead = three.run("policy = \"any\"", DIES).await;
+    assert_eq!(outcomes(&ahead), both(Outcome::Done, Outcome::Undone), "{}", ahead.story());
+    let next = three.run("", "").await;
+    next.must_be_done();
+    let from = |name: &str| next.report.branches.iter().find(|branch| branch.branch == name).unwrap().from_guid.clone();
+    assert_eq!((from("one"), from("two")), (ahead.report.to_guid, seed.report.to_guid), "{}", next.story());
+    three.judge(false);
+    three.judge(true);
+    // From here on both hold the same again.
+    let after = three.run("", "").await;
+    after.must_be_done();
+    assert!(after.report.branches.iter().all(|branch| branch.from_guid == next.report.to_guid), "{}", after.story());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,6 +152,47 @@ async fn a_full_pool() {
     scene.succeed(&recipe).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_btrfs() {
+    if !ready_for(Storage::Btrfs) {
+        return;
+    }
+    let (mut scene, recipe) = Scene::with_much_to_send(Storage::Btrfs, Switch::Clone).await;
+    scene.calm();
+    let filler = scene.b.path("filler");
+    let recipe = recipe.with("btrfs-receive", "min_free = \"0%\"");
+    // What will come is known before anything is received, and does not fit.
+    fill_btrfs(&scene.b.mountpoint, &filler, 40);
+    let before = State::of(&scene);
+    let refused = Trial::of(&scene.pipeline(&recipe)).run().await;
+    scene.must_be_undone(&before, &refused);
+    assert!(refused.report.error.as_deref().unwrap().contains("MiB will come"), "{}", refused.story());
+    std::fs::remove_file(&filler).unwrap();
+    // It fits, and then something else takes the room.
+    let (before, mountpoint, file) = (State::of(&scene), scene.b.mountpoint.clone(), filler.clone());
+    let trial = Trial::of(&slow(&scene.pipeline(&recipe)));
+    let index = position(&trial, "ssh-transfer");
+    let ended = trial.wrap(index, Faulty::act(move || fill_btrfs(&mountpoint, &file, 20))).run().await;
+    std::fs::remove_file(&filler).unwrap();
+    scene.must_be_undone(&before, &ended);
+    assert!(ended.report.error.as_deref().unwrap().contains("No space left on device"), "{}", ended.story());
+    scene.go_on();
+    scene.succeed(&recipe).await;
+}
+
+/// Leaves so many megabytes.
+fn fill_btrfs(mountpoint: &str, filler: &str, left: u64) {
+    let available = || -> u64 {
+        let df = Tool::new("df").args(["--output=avail", "-B1M", mountpoint]).run().unwrap();
+        df.lines().last().unwrap().trim().parse().unwrap()
+    };
+    let count = available().saturating_sub(left);
+    let dd = Tool::new("dd").args(["if=/dev/zero", "bs=1M", "oflag=append", "conv=notrunc"]);
+    dd.args([format!("count={count}"), format!("of={filler}")]).run().unwrap();
+    Tool::new("sync").args(["-f", mountpoint]).run().unwrap();
+    assert!(available() <= left + 5, "{} MiB are left", available());
+}
+
 /// The pipeline with a slow wire, so that there is time for something to happen.
 fn slow(text: &str) -> String {
     let transfer = "[[stage]]\nuse = \"zstd\"";

@@ -17,7 +17,7 @@ use std::ops::Range;
 pub use build::BuildCx;
 pub use limits::TIMEOUT_DOC;
 #[cfg(feature = "testkit")]
-pub(crate) use load::stage;
+pub(crate) use load::stages;
 pub use load::{Loaded, load};
 pub use located::{Located, Ref};
 pub use period::Period;
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_wrong_name_is_answered_with_the_one_that_was_meant() {
         let known = ["host", "data_directory", "levels"];
-        let told = ["hots", "data_dir", "level", "zfs"].map(|wrong| nearest(wrong, &known));
+        let told = ["hots", "data_dir", "level", "xyz"].map(|wrong| nearest(wrong, &known));
         assert_eq!(
             told,
             [
@@ -105,6 +105,6 @@ mod tests {
                 "known here: host, data_directory, levels",
             ]
         );
-        assert_eq!(nearest("zfs", &[]), "leave it out: nothing belongs here");
+        assert_eq!(nearest("xyz", &[]), "leave it out: nothing belongs here");
     }
 }

@@ -232,6 +232,7 @@ impl Engine {
             pipeline: self.pipeline.name().to_owned(),
             stages: self.pipeline.stages().to_vec(),
             branch: None,
+            shared: 0,
             board: Arc::default(),
             meters: Arc::new(Meters::default()),
             observer: Arc::new(Noting { book: book.clone(), inner: Arc::clone(&self.observer) }),

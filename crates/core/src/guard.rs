@@ -246,7 +246,7 @@ mod tests {
             &["bash", "-c", "id"],
             &["id", "-u", "root"],
             &["sudo", "rm"],
-            &["sudo", "-n", "-u", "postgres", "--", "id", "-u"],
+            &["sudo", "-n", "-u", "someone", "--", "id", "-u"],
             &["env", "id", "-u"],
             &["/tmp/id", "-u"],
             &["zstd", "-q", "-c", "-T0", "-3", "/etc/shadow"],

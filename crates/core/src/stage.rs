@@ -1,12 +1,14 @@
 //! Stages: the one trait that the engine runs, and what a stage may ask of its run.
 
 mod adapters;
+mod around;
 mod arrivals;
 mod board;
 mod context;
+mod holdings;
 mod limited;
 mod meters;
-mod sink;
+mod run;
 mod watchers;
 
 use std::fmt::Debug;
@@ -15,14 +17,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub(crate) use adapters::unexpected;
-pub use adapters::{Filter, FilterStage, Source, SourceStage, Transport, TransportStage};
+pub use adapters::{Filter, FilterStage, Sink, SinkStage, Source, SourceStage, Transport, TransportStage};
+pub(crate) use adapters::{receive, report_received, unexpected};
+pub use around::{Around, AroundStage};
 pub use board::Board;
-pub use context::{Ahead, CheckCx, Holding, Holdings, Run, StageCx};
+pub use context::{CheckCx, StageCx};
+pub use holdings::{Holding, Holdings};
 pub(crate) use limited::Limited;
 pub use meters::{Flowing, Meters};
-pub use sink::{Sink, SinkStage};
-pub(crate) use sink::{receive, report_received};
+pub use run::{Ahead, Run};
 
 use crate::guard::Grant;
 use crate::host::Host;

@@ -19,8 +19,13 @@
 //! ```
 
 mod filter;
+mod harm;
 mod host;
+mod journal;
 mod probe;
+mod quiesced;
+mod storage;
+mod transport;
 mod undo;
 mod unwind;
 
@@ -28,9 +33,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use filter::FilterContract;
+pub use harm::{Harm, harmed};
 pub use host::{arguments_arrive_as_they_are, bytes_arrive_as_they_are, dropped_processes_end};
 pub use host::{every_exit_status_is_told, holds_as_a_host, reconnects};
 pub use probe::{Probe, endless};
+pub use quiesced::quiesced;
+pub use storage::{StorageContract, StorageFixture};
+pub use transport::TransportContract;
 pub use undo::{holds_as_an_undo, survives_being_written};
 pub use unwind::{FAULTS, Fault, unwinds};
 
@@ -49,7 +58,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Panics
 /// With every problem of the table.
 pub fn stage(table: &str) -> Arc<dyn Stage> {
-    crate::config::stage(table).unwrap_or_else(|problems| panic!("{table}\n{problems:#?}"))
+    let mut stages = stages(&format!("[[stage]]\n{table}"));
+    assert_eq!(stages.len(), 1, "this is not one stage: {table}");
+    stages.remove(0)
+}
+
+/// The stages of a pipeline file, or of a part of one: they need not fit together.
+///
+/// # Panics
+/// With every problem of the file.
+pub fn stages(text: &str) -> Vec<Arc<dyn Stage>> {
+    crate::config::stages(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
 }
 
 /// What a stage is given that is the only one of a run which nobody watches.
@@ -68,7 +87,15 @@ pub fn header() -> StreamHeader {
         main: true,
     };
     let format = Format::new("testkit");
-    StreamHeader { part, from_guid: None, format, encodings: vec![], estimate: None, left_out: vec![] }
+    StreamHeader {
+        part,
+        from_guid: None,
+        format,
+        encodings: vec![],
+        estimate: None,
+        left_out: vec![],
+        branches: vec![],
+    }
 }
 
 /// These bytes as a stream in this process.
@@ -88,4 +115,19 @@ async fn comes_true(mut holds: impl AsyncFnMut() -> bool) -> bool {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// How long nothing may move to count as a standstill.
+const STANDSTILL: Duration = Duration::from_millis(300);
+
+/// Waits until something was counted and no more is; gives the count. `None` where it goes on and on.
+async fn standstill(mut count: impl AsyncFnMut() -> u64) -> Option<u64> {
+    let mut last = 0;
+    let stands = comes_true(async || {
+        let before = last;
+        tokio::time::sleep(STANDSTILL).await;
+        last = count().await;
+        last > 0 && before == last
+    });
+    stands.await.then_some(last)
 }

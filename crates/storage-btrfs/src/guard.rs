@@ -138,8 +138,10 @@ impl GuardRule for SendRule {
 impl Rule for SendRule {
     fn judge(&self, argv: &[&str]) -> Verdict {
         let (base, snapshot) = match argv {
-            ["btrfs", "send", snapshot] => (None, snapshot),
-            ["btrfs", "send", "-p", base, snapshot] => (Some(base), snapshot),
+            ["btrfs", "send", snapshot] | ["btrfs", "send", "--no-data", snapshot] => (None, snapshot),
+            ["btrfs", "send", "-p", base, snapshot] | ["btrfs", "send", "--no-data", "-p", base, snapshot] => {
+                (Some(base), snapshot)
+            }
             _ => return questions(argv),
         };
         let own =
@@ -179,6 +181,7 @@ mod tests {
         assert!(snapshots(&["test", "-e", "/top/.reseed"]));
         assert!(snapshots(&["btrfs", "filesystem", "sync", "/top/pg"]) && sends(&["cat", "/proc/self/mountinfo"]));
         assert!(sends(&["btrfs", "send", MADE]) && sends(&["btrfs", "send", "-p", "/top/old", MADE]));
+        assert!(sends(&["btrfs", "send", "--no-data", "-p", "/top/old", MADE]));
         assert!(sends(&["btrfs", "inspect-internal", "dump-tree", "-t", "root", "/dev/vdb"]));
     }
 

@@ -1,11 +1,11 @@
 //! The stage `btrfs-send`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use reseed_core::config::BuildCx;
 use reseed_core::guard::Grant;
-use reseed_core::host::{Command, Job};
+use reseed_core::host::{Command, Job, open};
 use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Source, SourceStage, Stage, StageCx};
@@ -18,7 +18,7 @@ use crate::btrfs::Btrfs;
 use crate::check;
 use crate::shared::FORMAT;
 use crate::snapshot::Homes;
-use crate::stream::{Expected, Whole};
+use crate::stream::{Expected, Whole, size};
 use crate::table::{Seen, Table};
 
 /// The version of the stream's format that `btrfs send` writes unless it is told otherwise.
@@ -40,12 +40,31 @@ impl StageConfig for SendConfig {
     const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(SourceStage(Sender)))
+        Some(Arc::new(SourceStage(Sender::default())))
     }
 }
 
-#[derive(Debug)]
-struct Sender;
+#[derive(Debug, Default)]
+struct Sender {
+    /// How long streams will be, by base and snapshot: branches ask for the same ones.
+    sizes: Mutex<Vec<(Option<String>, String, u64)>>,
+}
+
+impl Sender {
+    /// About how many bytes will come, as `btrfs` tells that reads all metadata for it and no data. Where that
+    /// fails, nothing is known.
+    async fn size(&self, set: &SnapshotSet, base: Option<&str>, snapshot: &str) -> Option<u64> {
+        let sizes = || self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sizes().iter().find(|(from, of, _)| from.as_deref() == base && of == snapshot).map(|one| one.2);
+        if known.is_some() {
+            return known;
+        }
+        let told = open(set.host.as_ref(), &command(&["--no-data"], base, snapshot).into()).await.ok()?;
+        let bytes = size(told).await.ok()?;
+        sizes().push((base.map(str::to_owned), snapshot.to_owned(), bytes));
+        Some(bytes)
+    }
+}
 
 #[async_trait]
 impl Source for Sender {
@@ -102,7 +121,9 @@ impl Source for Sender {
             if let Some(base) = base.filter(|base| surveyed != Some(base.subvolume.identity())) {
                 check::pristine(&btrfs, &table, base).await?;
             }
-            streams.push(stream(&table, part, base, set)?);
+            let snapshot = known(&table, &part.dataset, &part.guid)?;
+            let estimate = self.size(set, base.map(|base| base.path.as_str()), &snapshot.path).await;
+            streams.push(stream(part, base, snapshot, set, estimate));
         }
         Ok(streams)
     }
@@ -114,8 +135,13 @@ async fn table(btrfs: &Btrfs, parts: &[SnapshotPart]) -> Result<Table> {
 }
 
 /// One stream, and who looks at it on its way.
-fn stream(table: &Table, part: &SnapshotPart, base: Option<&Seen>, set: &SnapshotSet) -> Result<StreamItem> {
-    let snapshot = known(table, &part.dataset, &part.guid)?;
+fn stream(
+    part: &SnapshotPart,
+    base: Option<&Seen>,
+    snapshot: &Seen,
+    set: &SnapshotSet,
+    estimate: Option<u64>,
+) -> StreamItem {
     let from_guid = base.map(|base| base.subvolume.identity().to_owned());
     let (name, uuid) = (part.snapshot.clone(), part.guid.clone());
     let expected = Expected { version: VERSION, name, uuid, base: from_guid.clone() };
@@ -124,19 +150,20 @@ fn stream(table: &Table, part: &SnapshotPart, base: Option<&Seen>, set: &Snapsho
         from_guid,
         format: FORMAT,
         encodings: vec![],
-        estimate: None,
+        estimate,
         left_out: set.left_out.clone(),
+        branches: vec![],
     };
-    let job = Job::from(command(base.map(|base| base.path.as_str()), &snapshot.path));
+    let job = Job::from(command(&[], base.map(|base| base.path.as_str()), &snapshot.path));
     let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
     stream.pending.pass(Arc::new(Whole(expected)));
-    Ok(stream)
+    stream
 }
 
 /// `btrfs send` of one snapshot.
-fn command(base: Option<&str>, snapshot: &str) -> Command {
+fn command(options: &[&str], base: Option<&str>, snapshot: &str) -> Command {
     let parent = base.into_iter().flat_map(|base| ["-p", base]);
-    Command::new("btrfs").arg("send").args(parent).arg(snapshot).as_root()
+    Command::new("btrfs").arg("send").args(options.iter().copied()).args(parent).arg(snapshot).as_root()
 }
 
 /// The subvolume of this identity on the file system of another one.
@@ -225,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_job_names_the_base_and_the_snapshot() {
-        assert_eq!(command(Some("/a/1"), "/a/2").to_string(), "btrfs send -p /a/1 /a/2");
-        assert_eq!(command(None, "/a/2").to_string(), "btrfs send /a/2");
+        assert_eq!(command(&[], Some("/a/1"), "/a/2").to_string(), "btrfs send -p /a/1 /a/2");
+        assert_eq!(command(&["--no-data"], None, "/a/2").to_string(), "btrfs send --no-data /a/2");
     }
 }

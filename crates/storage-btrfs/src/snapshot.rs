@@ -13,7 +13,7 @@ use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
-use reseed_storage::{Layout, Part, SourcePlan, Uncovered, begun, keep};
+use reseed_storage::{Layout, Part, SourcePlan, Uncovered, begun, ends, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -92,14 +92,7 @@ impl Stage for Snapshots {
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
-        let gives = Kind::Snapshot(FORMAT);
-        match input {
-            Kind::Quiesced => Ok(gives),
-            other => {
-                let mismatch = Mismatch::new("a quiesced source", other, gives);
-                Err(mismatch.hint("a stage that prepares the source for a snapshot must stand in front of it"))
-            }
-        }
+        ends::takes_quiesced(FORMAT, input)
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -154,7 +147,7 @@ impl Stage for Snapshots {
             _ => self.look(pieces).await?,
         };
         let (parts, left_out) = layout.split(pieces);
-        let target = target(cx).await?;
+        let target = ends::target(cx).await?;
         let parts = match begun::of(&parts, cx) {
             Some(begun) => begun,
             None => self.take(parts, &homes, &snapshot_name(cx.run_id(), &target), cx).await?,
@@ -225,15 +218,6 @@ fn born(table: &Table, part: Part, path: &str, short: &str) -> Result<SnapshotPa
     }
     let Part { dataset, mountpoint, main, .. } = part;
     Ok(SnapshotPart { dataset, mountpoint, snapshot: short.to_owned(), guid: seen.subvolume.uuid.clone(), main })
-}
-
-/// For whom the snapshots are: the receiver's name, or the pipeline's where none is known.
-async fn target(cx: &StageCx) -> Result<String> {
-    match cx.holdings(&[]).await {
-        Ok(held) => Ok(held.target),
-        Err(error) if error.class() == reseed_core::Class::Refused => Ok(format!("pipeline:{}", cx.pipeline())),
-        Err(error) => Err(error),
-    }
 }
 
 fn coverage(layout: &Layout) -> Coverage {

@@ -8,9 +8,11 @@
 
 mod attributes;
 mod plugin;
+mod size;
 mod verifier;
 mod watch;
 
+pub(crate) use size::size;
 pub use verifier::{Broken, Expected, Seen, Verifier};
 pub use watch::Whole;
 

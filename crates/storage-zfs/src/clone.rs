@@ -17,6 +17,7 @@ use reseed_core::item::{Item, Payload};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
+use reseed_storage::ends;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -73,14 +74,7 @@ impl Stage for Cloner {
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
-        let dataset = Kind::Dataset(FORMAT);
-        match input {
-            input if *input == dataset => Ok(dataset),
-            other => {
-                let mismatch = Mismatch::new(format!("a {dataset}"), other, dataset.clone());
-                Err(mismatch.hint("zfs-receive must stand in front of it"))
-            }
-        }
+        ends::takes_received(FORMAT, input, "zfs-receive")
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -172,7 +172,8 @@ impl Made<'_> {
     fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job, rest: bool) {
         let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
         let left_out = self.set.left_out.clone();
-        let header = StreamHeader { part, from_guid, format: FORMAT, encodings: vec![], estimate, left_out };
+        let header =
+            StreamHeader { part, from_guid, format: FORMAT, encodings: vec![], estimate, left_out, branches: vec![] };
         let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
         stream.pending.pass(Arc::new(Whole(expected)));
         self.streams.push(stream);

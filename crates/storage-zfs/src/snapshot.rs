@@ -14,7 +14,7 @@ use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
-use reseed_storage::{begun, keep};
+use reseed_storage::{begun, ends, keep};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -97,14 +97,7 @@ impl Stage for Snapshots {
     }
 
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
-        let gives = Kind::Snapshot(FORMAT);
-        match input {
-            Kind::Quiesced => Ok(gives),
-            other => {
-                let mismatch = Mismatch::new("a quiesced source", other, gives);
-                Err(mismatch.hint("a stage that prepares the source for a snapshot must stand in front of it"))
-            }
-        }
+        ends::takes_quiesced(FORMAT, input)
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -178,7 +171,7 @@ impl Stage for Snapshots {
             return Err(Error::failed(format!("zfs-snapshot was given {:?}", input.payload)));
         };
         let (parts, left_out) = self.planned(pieces, cx).await?.split(pieces);
-        let target = target(cx).await?;
+        let target = ends::target(cx).await?;
         let features: Features = self.zfs.features().await?;
         let parts = match begun::of(&parts, cx) {
             Some(begun) => begun,
@@ -225,16 +218,6 @@ impl Snapshots {
 /// What was mounted when this stage scouted.
 #[derive(Debug)]
 struct Mounted(Mounts);
-
-/// For whom the snapshots are: the receiver's name, or the pipeline's where none is known. Nothing
-/// is asked about datasets, so that the quiesced source need not wait.
-async fn target(cx: &StageCx) -> Result<String> {
-    match cx.holdings(&[]).await {
-        Ok(held) => Ok(held.target),
-        Err(error) if error.class() == reseed_core::Class::Refused => Ok(format!("pipeline:{}", cx.pipeline())),
-        Err(error) => Err(error),
-    }
-}
 
 fn coverage(layout: &Layout) -> Coverage {
     let mut pools: Vec<_> = layout.parts.iter().map(|part| name::pool(&part.dataset)).collect();

@@ -7,6 +7,7 @@
 pub mod begun;
 pub mod busy;
 pub mod directory;
+pub mod ends;
 pub mod keep;
 pub mod layout;
 pub mod mapping;

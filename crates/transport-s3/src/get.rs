@@ -239,6 +239,7 @@ impl Get {
             encodings: vec![],
             estimate: Some(stream.size),
             left_out,
+            branches: vec![],
         }
     }
 }

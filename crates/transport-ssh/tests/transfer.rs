@@ -152,6 +152,41 @@ async fn a_sender_that_fails_is_the_error_and_no_receiver_takes_its_stream_for_w
     }
 }
 
+/// A stage of a branch, of the text of a stage of a pipeline.
+fn in_branch(stage: &str) -> String {
+    stage.replace("[[stage]]", "[[stage.branch.stage]]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parted_here_comes_compressed_and_goes_on_as_each_branch_likes() {
+    let Some(far) = Far::new() else { return };
+    std::fs::write(far.lab.path("source"), sample(9_000_001)).unwrap();
+    let trip = Trip { far: &far, way: Way::Pull, wire: "zstd", zstd: true, send: r#"cat "$1""#, receive: TAKE };
+    let (transfer, target) = (trip.text(), trip.target());
+    let (shared, receive) = transfer.split_once("[[stage]]\nuse = \"test-receive\"\n").unwrap();
+    let receive = |on: &str, to: &str| {
+        let receive = receive.replace(&target, &format!("{target}-{to}"));
+        format!("[[stage.branch.stage]]\nuse = \"test-receive\"\n{on}{receive}")
+    };
+    let on = "[[stage]]\nuse = \"ssh-transfer\"\nwire = \"plain\"\n";
+    let text = format!(
+        "{shared}[[stage]]\nuse = \"tee\"\n[[stage.branch]]\nname = \"here\"\n{}[[stage.branch]]\nname = \"there\"\n{}{}",
+        receive("", "here"),
+        in_branch(on),
+        receive("on = \"b\"\n", "there"),
+    );
+    let loaded = config::load(&text, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
+    let report = Engine::new(loaded.pipeline).run().await;
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.error);
+    for branch in ["here", "there"] {
+        assert!(std::fs::read(format!("{target}-{branch}")).unwrap() == sample(9_000_001), "{branch}");
+    }
+    assert_eq!(report.stream_bytes, 9_000_001, "it was read once");
+    // Compressed on the way here, and plain to the one that asked for nothing.
+    let wire = report.wire_bytes;
+    assert!((9_000_001..14_000_000).contains(&wire), "{wire} bytes crossed a wire");
+}
+
 /// Ends the sshd that serves the connection it is called through.
 const CUT: &str = r#"p=$$
 while [ "$(cut -d' ' -f2 /proc/$p/stat)" != '(sshd)' ]; do p=$(cut -d' ' -f4 /proc/$p/stat); done

@@ -92,6 +92,10 @@ impl Plan {
         self.surveyed = true;
         for event in notes.all() {
             match event {
+                // What a stage in a branch, or for one, notes stands with the stage that parts.
+                Event::Note { index, stage, text } if stage != self.steps[index].stage => {
+                    self.steps[index].notes.push(format!("{stage}: {text}"));
+                }
                 Event::Note { index, text, .. } => self.steps[index].notes.push(text),
                 Event::Refused { index, error, hint, .. } => self.steps[index].refusals.push((error, hint)),
                 Event::Warning { stage, text } => {

@@ -16,7 +16,7 @@ use super::{BuildCx, Located, Period, Problem, Table, nearest, variables};
 use crate::Kind;
 use crate::engine::{Approach, Misfit, Pipeline};
 use crate::registry;
-use crate::stage::{Limited, Stage};
+use crate::stage::{AroundStage, Limited, Stage};
 
 /// A pipeline that has been read, built and folded.
 #[derive(Debug)]
@@ -64,19 +64,16 @@ pub fn load(text: &str, set: &BTreeMap<String, String>) -> Result<Loaded, Vec<Pr
         .map(|(pipeline, kinds)| Loaded { pipeline, kinds, settings, history })
 }
 
-/// Builds one stage from the text of its table.
+/// Builds the stages of a pipeline file, whether or not they fit together.
 #[cfg(feature = "testkit")]
-pub(crate) fn stage(text: &str) -> Result<Arc<dyn Stage>, Vec<Problem>> {
+pub(crate) fn stages(text: &str) -> Result<Vec<Arc<dyn Stage>>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let root = match DeTable::parse(text) {
-        Ok(root) => root,
-        Err(error) => return Err(vec![syntax(&error)]),
-    };
-    let whole = Spanned::new(0..text.len(), DeValue::Table(root.into_inner()));
-    let picked = take_stage(whole, &mut problems);
+    let mut root = DeTable::parse(text).map_err(|error| vec![syntax(&error)])?.into_inner();
+    let picked = take_stages(&mut root, &mut problems);
     let mut cx = BuildCx::new(&mut problems);
-    let (_, stage) = build(picked, &mut cx);
-    stage.filter(|_| problems.is_empty()).ok_or(problems)
+    add_resources(root, &mut cx);
+    let built: Vec<_> = picked.into_iter().filter_map(|stage| build(stage, &mut cx).1).collect();
+    if problems.is_empty() { Ok(built) } else { Err(problems) }
 }
 
 /// The text of each setting of each stage, on one line.
@@ -263,7 +260,7 @@ fn build_picked(picked: &Spanned<String>, mut table: Table<'_>, cx: &mut BuildCx
             }
             let inner = (plugin.build)(table, cx)?;
             Some(match limit {
-                Some(limit) => Arc::new(Limited { inner, limit: limit.into_inner().0 }),
+                Some(limit) => Arc::new(AroundStage(Limited { inner, limit: limit.into_inner().0 })),
                 None => inner,
             })
         }),

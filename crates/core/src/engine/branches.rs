@@ -61,6 +61,7 @@ impl Forked {
             pipeline: outer.pipeline.clone(),
             stages: before.iter().chain(&branch.stages).cloned().collect(),
             branch: Some(branch.name.clone()),
+            shared: before.len(),
             board: Arc::new(Board::under(&outer.board)),
             meters: Arc::clone(&outer.meters),
             observer: Arc::new(Tagged {

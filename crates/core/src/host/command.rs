@@ -266,24 +266,24 @@ mod tests {
 
     #[test]
     fn what_needs_another_user_is_wrapped_only_where_it_is_another() {
-        let zfs = Command::new("zfs").arg("list").as_root();
-        assert_eq!(zfs.argv("root", Some(Become::Sudo)), ["zfs", "list"]);
-        assert_eq!(zfs.argv("op", Some(Become::Sudo)), ["sudo", "-n", "--", "zfs", "list"]);
-        assert_eq!(zfs.argv("op", None), ["zfs", "list"]);
-        let ctl = Command::new("pg_ctl").as_user("postgres");
-        assert_eq!(ctl.argv("postgres", None), ["pg_ctl"]);
-        assert_eq!(ctl.argv("op", Some(Become::Doas)), ["doas", "-n", "-u", "postgres", "--", "pg_ctl"]);
+        let mount = Command::new("mount").arg("-a").as_root();
+        assert_eq!(mount.argv("root", Some(Become::Sudo)), ["mount", "-a"]);
+        assert_eq!(mount.argv("op", Some(Become::Sudo)), ["sudo", "-n", "--", "mount", "-a"]);
+        assert_eq!(mount.argv("op", None), ["mount", "-a"]);
+        let make = Command::new("make").as_user("someone");
+        assert_eq!(make.argv("someone", None), ["make"]);
+        assert_eq!(make.argv("op", Some(Become::Doas)), ["doas", "-n", "-u", "someone", "--", "make"]);
     }
 
     #[test]
     fn a_command_that_runs_a_job_is_told_where_each_of_its_commands_begins() {
-        let job = Job::pipe(vec![Command::new("a").arg("b c"), Command::new("zfs").as_root()]);
+        let job = Job::pipe(vec![Command::new("a").arg("b c"), Command::new("mount").as_root()]);
         let outer = Command::new("wrap").arg("x").running(job);
         let argv = outer.argv("op", Some(Become::Sudo));
-        assert_eq!(argv, ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "zfs"]);
+        assert_eq!(argv, ["wrap", "x", "2,4", "a", "b c", "sudo", "-n", "--", "mount"]);
         assert_eq!(split_job(&argv[2..]).unwrap(), [&argv[3..5], &argv[5..]]);
         assert_eq!(split_job(&argv[1..]), None);
-        assert_eq!(outer.to_string(), "wrap x { a 'b c' | zfs }");
+        assert_eq!(outer.to_string(), "wrap x { a 'b c' | mount }");
     }
 
     #[test]

@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn stat_of_both_families_is_read() {
-        let linux = parse_stat("postgres postgres 700 directory\n").unwrap();
-        let bsd = parse_stat("postgres postgres 700 Directory\n").unwrap();
+        let linux = parse_stat("someone others 700 directory\n").unwrap();
+        let bsd = parse_stat("someone others 700 Directory\n").unwrap();
         assert_eq!(linux, bsd);
         assert_eq!(linux.mode, 0o700);
         assert!(linux.is_dir);

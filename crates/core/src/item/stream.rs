@@ -24,9 +24,17 @@ pub struct StreamHeader {
     pub estimate: Option<u64>,
     /// Left-out datasets of the same set, so that the receiver can make empty ones.
     pub left_out: Vec<LeftOut>,
+    /// The branches that it is for, where a pipeline parts behind it and not all start from the same snapshot;
+    /// all of them where none is named.
+    pub branches: Vec<String>,
 }
 
 impl StreamHeader {
+    /// Whether the branch of this name takes it.
+    pub fn is_for(&self, branch: &str) -> bool {
+        self.branches.is_empty() || self.branches.iter().any(|name| name == branch)
+    }
+
     /// Judges every name that came with the stream, before it reaches a command or a path.
     ///
     /// # Errors

@@ -1,127 +1,18 @@
 //! What a stage may ask of its run.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::watchers::Watchers;
-use super::{Board, Flowing, Meters, Stage};
-use crate::engine::{Forked, Locks};
-use crate::event::{Event, Observer};
+use super::{Ahead, Board, Flowing, Holdings, Meters, Run, Stage};
+use crate::engine::Forked;
+use crate::event::Event;
 use crate::host::Host;
 use crate::item::SnapshotPart;
 use crate::report::RunReport;
-use crate::undo::{Armed, Chore, Record, StoredChore, StoredUndo, UndoStack};
+use crate::undo::{Armed, Record, StoredChore, StoredUndo};
 use crate::{Error, Kind, Result};
-
-/// What a target holds already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// Who holds it: a name that is the same in every run for one target and differs between targets.
-    pub target: String,
-    /// One entry for each dataset that was asked for.
-    pub datasets: Vec<Holding>,
-}
-
-/// What a target holds of one dataset.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holding {
-    /// The dataset on the source.
-    pub dataset: String,
-    /// Identities of snapshots that an increment may start from, the oldest first.
-    pub guids: Vec<String>,
-}
-
-impl Holdings {
-    /// Identities held of this dataset.
-    pub fn of(&self, dataset: &str) -> &[String] {
-        let holding = self.datasets.iter().find(|holding| holding.dataset == dataset);
-        holding.map(|holding| holding.guids.as_slice()).unwrap_or_default()
-    }
-}
-
-/// A branch, as the stages in front of it see it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Ahead {
-    /// Its name.
-    pub name: String,
-    /// What it gives in the end, where its stages fit.
-    pub gives: Option<Kind>,
-    /// What its stages leave for others; what the run's stages leave is found there too.
-    pub board: Arc<Board>,
-}
-
-impl Ahead {
-    /// Whether it ends with a server that follows its source.
-    pub fn gives_standby(&self) -> bool {
-        self.gives == Some(Kind::Standby)
-    }
-}
-
-/// One run, as its stages share it.
-pub struct Run {
-    pub(crate) id: String,
-    pub(crate) pipeline: String,
-    pub(crate) stages: Vec<Arc<dyn Stage>>,
-    /// The branch that this run is, if it is one.
-    pub(crate) branch: Option<String>,
-    pub(crate) board: Arc<Board>,
-    pub(crate) meters: Arc<Meters>,
-    pub(crate) observer: Arc<dyn Observer>,
-    /// How long a stage may go on after a cancel.
-    pub(crate) grace: Duration,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) stop_undo: CancellationToken,
-    pub(crate) undo: Arc<UndoStack>,
-    /// What it holds for itself on the machines that it changes.
-    pub(crate) locks: Locks,
-    pub(crate) chores: Mutex<Vec<(Record, Arc<dyn Chore>)>>,
-    pub(crate) report: Mutex<RunReport>,
-    pub(crate) watchers: Arc<Watchers>,
-    /// How long no byte may move while a stream flows.
-    pub(crate) stall: Option<Duration>,
-    /// Of a round before the run proper: how many stages it has.
-    pub(crate) round: OnceLock<usize>,
-    /// What works for it as a branch: all of it is gone before anything is taken back.
-    pub(crate) working: TaskTracker,
-    /// Its branches, once they were surveyed.
-    pub(crate) forked: Mutex<Vec<Forked>>,
-}
-
-impl Run {
-    /// Its branches.
-    pub(crate) fn forked(&self) -> Vec<Forked> {
-        self.forked.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Its report as it is now.
-    pub(crate) fn reported(&self) -> RunReport {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Makes it a round that ends with the stage at `receiver`.
-    pub(crate) fn becomes_round(&self, receiver: usize) {
-        let _ = self.round.set(receiver + 1);
-    }
-
-    pub(crate) fn is_round(&self) -> bool {
-        self.round.get().is_some()
-    }
-
-    /// How many of its stages it runs.
-    pub(crate) fn end(&self) -> usize {
-        *self.round.get().unwrap_or(&self.stages.len())
-    }
-
-    /// Notes something in the report.
-    pub(crate) fn note(&self, note: impl FnOnce(&mut RunReport)) {
-        note(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
 
 /// What a stage may ask and say while it surveys and checks.
 #[derive(Clone)]
@@ -232,15 +123,30 @@ impl CheckCx {
 
     /// The machine that the nearest earlier stage works on.
     pub fn previous_host(&self) -> Option<Arc<dyn Host>> {
+        if self.is_carried_on() {
+            return Some(crate::stages::here());
+        }
         self.run.stages.iter().take(self.index).rev().find_map(|stage| stage.host())
     }
 
     /// The machine that the streams are on when this stage takes them: the one that makes them, or,
     /// behind a transport, the one that receives them. `None` where they are in this process.
     pub fn stream_host(&self) -> Option<Arc<dyn Host>> {
+        if self.is_carried_on() {
+            return None;
+        }
         let earlier = self.run.stages.iter().take(self.index).rev();
         let carried = earlier.take_while(|stage| stage.host().is_none()).any(|stage| stage.carries());
         if carried { self.next_host() } else { self.previous_host() }
+    }
+
+    /// Whether the stage is in a branch whose streams a transport has brought into this process, and another
+    /// one, not in front of it, carries on.
+    fn is_carried_on(&self) -> bool {
+        let carries = |stages: &[Arc<dyn Stage>]| stages.iter().any(|stage| stage.carries());
+        let Some((shared, own)) = self.run.stages.split_at_checked(self.run.shared) else { return false };
+        let Some(at) = self.index.checked_sub(shared.len()).filter(|at| *at < own.len()) else { return false };
+        carries(shared) && !carries(&own[..at]) && carries(&own[at..])
     }
 
     /// The branches into which this run parts; none where it does not. What their stages find out is
@@ -252,6 +158,16 @@ impl CheckCx {
     /// Whether a branch of this run is at work: it has not ended, and nothing of it is being taken back.
     pub fn is_at_work(&self, branch: &str) -> bool {
         self.run.forked().iter().any(|one| one.name() == branch && one.is_at_work())
+    }
+
+    /// The same stage as it stands in each branch into which the run parts behind it; none where it does not.
+    pub(crate) fn in_branches(&self) -> Vec<CheckCx> {
+        let parts = |(_, stage): &(usize, &Arc<dyn Stage>)| !stage.branches().is_empty();
+        let Some((index, stage)) = self.run.stages.iter().enumerate().skip(self.index + 1).find(parts) else {
+            return vec![];
+        };
+        let forked = Forked::of(&CheckCx { run: Arc::clone(&self.run), index }, stage.branches());
+        forked.iter().map(|branch| CheckCx { index: self.index, ..branch.cx() }).collect()
     }
 
     /// The branch that the stage is in.

@@ -16,6 +16,7 @@ use crate::engine::Forked;
 use crate::host::Host;
 use crate::item::{Item, Payload, SnapshotPart};
 use crate::stage::{Branch, CheckCx, Claim, Holding, Holdings, Stage, StageCx, unexpected};
+use crate::stages::here;
 use crate::{Error, Kind, Mismatch, Result};
 
 pub use self::code::Tee as TeeInCode;
@@ -60,12 +61,16 @@ impl Stage for Tee {
         self.branches.iter().flat_map(|branch| &branch.stages).flat_map(|stage| stage.claims()).collect()
     }
 
-    /// The machine on which every branch begins, if it is one.
+    /// The machine on which every branch begins, if it is one. Otherwise the streams part in this process, and so
+    /// they do where a branch carries them on by itself.
     fn host(&self) -> Option<Arc<dyn Host>> {
-        let first = |branch: &Branch| branch.stages.iter().find_map(|stage| stage.host());
-        let mut hosts = self.branches.iter().map(first);
-        let one = hosts.next().flatten()?;
-        hosts.all(|host| host.is_some_and(|host| host.name() == one.name())).then_some(one)
+        let begins = |branch: &Branch| {
+            let first = branch.stages.iter().find(|stage| stage.carries() || stage.host().is_some())?;
+            first.host().filter(|_| !first.carries())
+        };
+        let mut hosts = self.branches.iter().map(begins);
+        let one = hosts.next().flatten();
+        one.filter(|one| hosts.all(|host| host.is_some_and(|host| host.name() == one.name()))).or_else(|| Some(here()))
     }
 
     fn branches(&self) -> &[Branch] {
@@ -98,7 +103,7 @@ impl Stage for Tee {
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         let Payload::Streams(streams) = input.payload else { return Err(unexpected(NAME, &input)) };
         let branches = Forked::of(cx, &self.branches);
-        let readers: Vec<_> = branches.iter().map(Forked::cancel_token).collect();
+        let readers: Vec<_> = branches.iter().map(|branch| (branch.name(), branch.cancel_token())).collect();
         let (source, ends) = fan::out(streams, &readers, self.slack, cx.meters());
         let mut running = JoinSet::new();
         for (branch, streams) in branches.into_iter().zip(ends) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Probe, comes_true, context, endless, header, item};
+use super::harm::INJECTED;
+use super::{Probe, comes_true, context, endless, header, item, standstill};
 use crate::host::{Command, LocalConfig, LocalHost};
 use crate::item::{Item, Payload, StreamItem};
 use crate::stage::Stage;
@@ -16,9 +17,6 @@ use crate::{Encoding, Error, Kind, Result};
 const CUTS: usize = 96;
 /// The longest input that a job can be made to give.
 const JOB: usize = 16 * 1024;
-const INJECTED: &str = "injected by the testkit";
-/// How long nothing may be pulled to count as a standstill.
-const STANDSTILL: Duration = Duration::from_millis(300);
 
 /// A filter, what it is given, and what it must make of it.
 #[derive(Debug, Clone)]
@@ -174,14 +172,9 @@ impl FilterContract {
         let probe = Probe::default();
         let mut stream = self.open(self.here(probe.on(self.much()))).await.expect("it can be put on");
         stream.next().await.expect("it flows").expect("there is more");
-        let mut last = 0;
-        let stands = comes_true(async || {
-            let before = std::mem::replace(&mut last, probe.pulled());
-            tokio::time::sleep(STANDSTILL).await;
-            before == probe.pulled()
-        });
-        assert!(stands.await, "{}: pulls on and on", self.name());
-        let (pulled, ahead) = (probe.pulled(), self.ahead);
+        let stands = standstill(async || probe.pulled()).await;
+        let pulled = stands.unwrap_or_else(|| panic!("{}: pulls on and on", self.name()));
+        let ahead = self.ahead;
         assert!(pulled <= ahead, "{}: {pulled} bytes were pulled ahead, more than {ahead}", self.name());
     }
 

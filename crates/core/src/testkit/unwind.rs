@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::harm::INJECTED;
 use crate::engine::{Engine, Pipeline};
 use crate::item::{Item, Payload};
 use crate::report::Outcome;
@@ -58,8 +59,8 @@ impl Stage for GoesWrong {
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
         match self.0 {
-            Fault::Fails => Err(Error::failed("injected by the testkit")),
-            Fault::Panics => panic!("injected by the testkit"),
+            Fault::Fails => Err(Error::failed(INJECTED)),
+            Fault::Panics => panic!("{INJECTED}"),
             Fault::Cancelled => {
                 cx.run.cancel.cancel();
                 Ok(input.with(Payload::Standby))

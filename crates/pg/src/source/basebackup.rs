@@ -220,6 +220,7 @@ fn header(taking: &Taking, cx: &StageCx) -> StreamHeader {
         // How much an increment will be, nobody knows beforehand.
         estimate: taking.bytes.filter(|_| base.is_none()),
         left_out: vec![],
+        branches: vec![],
     }
 }
 

@@ -4,6 +4,8 @@
 pub(super) const UUID: u16 = 1;
 /// Identity of what the increment starts from.
 pub(super) const CLONE_UUID: u16 = 20;
+/// How many bytes, in a command that tells of data without carrying it.
+pub(super) const SIZE: u16 = 4;
 /// The name of what is sent.
 pub(super) const PATH: u16 = 15;
 

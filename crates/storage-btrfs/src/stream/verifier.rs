@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::attributes::{CLONE_UUID, PATH, UUID, uuid, value};
+use super::attributes::{CLONE_UUID, PATH, SIZE, UUID, uuid, value};
 
 pub(super) const MAGIC: &[u8; 13] = b"btrfs-stream\0";
 const HEADER: usize = MAGIC.len() + 4;
@@ -16,6 +16,8 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 1..=3;
 const SUBVOL: u16 = 1;
 const SNAPSHOT: u16 = 2;
 const END: u16 = 21;
+/// Tells which bytes of a file have changed, in a stream that was asked to carry none.
+const UPDATE_EXTENT: u16 = 22;
 
 /// What a stream must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Seen {
     pub base: Option<String>,
     /// How many commands of each type, by the number of the type.
     pub commands: BTreeMap<u16, u64>,
+    /// Bytes of file data that it tells of and does not carry, as `btrfs send --no-data` does.
+    pub not_carried: u64,
 }
 
 /// Why a stream is none, or not the one that was expected.
@@ -251,7 +255,7 @@ impl Verifier {
         let (taken, rest) = bytes.split_at(bytes.len().min(left));
         let so_far = crc(so_far, taken);
         self.offset += taken.len() as u64;
-        if matches!(kind, SUBVOL | SNAPSHOT) {
+        if matches!(kind, SUBVOL | SNAPSHOT | UPDATE_EXTENT) {
             self.kept.extend_from_slice(taken);
         }
         let left = left - taken.len();
@@ -272,6 +276,10 @@ impl Verifier {
             (SUBVOL | SNAPSHOT, 1) => self.identify(kind)?,
             (SUBVOL | SNAPSHOT, _) => return Err(self.other("a second subvolume begins".to_owned())),
             (_, 1) => return Err(self.other("it does not say what is sent".to_owned())),
+            (UPDATE_EXTENT, _) => {
+                let size = value(&self.kept, SIZE).and_then(|size| size.try_into().ok()).map(u64::from_le_bytes);
+                self.seen.not_carried = self.seen.not_carried.saturating_add(size.unwrap_or_default());
+            }
             _ => {}
         }
         self.next();

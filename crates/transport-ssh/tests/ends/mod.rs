@@ -121,6 +121,7 @@ impl Source for SendConfig {
             encodings: vec![],
             estimate: None,
             left_out: vec![],
+            branches: vec![],
         };
         Ok(vec![StreamItem::from_job(header, Arc::clone(&set.host), job(&self.script, &self.file))])
     }

@@ -45,8 +45,15 @@ impl Stage for Give {
             guid: "1".into(),
             main: true,
         };
-        let header =
-            StreamHeader { part, from_guid: None, format: FORMAT, encodings: vec![], estimate: None, left_out: vec![] };
+        let header = StreamHeader {
+            part,
+            from_guid: None,
+            format: FORMAT,
+            encodings: vec![],
+            estimate: None,
+            left_out: vec![],
+            branches: vec![],
+        };
         let stream = Metered::boxed(Box::new(Dripping(self.0, self.1)), Arc::clone(&cx.meters().stream));
         Ok(input.with(Payload::Streams(vec![StreamItem::here(header, stream)])))
     }
@@ -143,7 +150,7 @@ impl Stage for Watched {
 }
 
 fn limited(inner: impl Stage + 'static, limit: Duration) -> Arc<dyn Stage> {
-    Arc::new(crate::stage::Limited { inner: Arc::new(inner), limit })
+    Arc::new(crate::stage::AroundStage(crate::stage::Limited { inner: Arc::new(inner), limit }))
 }
 
 async fn run(stages: Vec<Arc<dyn Stage>>, stall: Option<Duration>) -> RunReport {

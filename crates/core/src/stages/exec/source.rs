@@ -24,8 +24,15 @@ impl ExecSource {
     fn streams(&self, format: &Format, parts: Vec<SnapshotPart>, cx: &StageCx) -> Vec<StreamItem> {
         let stream = |part| {
             let format = format.clone();
-            let header =
-                StreamHeader { part, from_guid: None, format, encodings: vec![], estimate: None, left_out: vec![] };
+            let header = StreamHeader {
+                part,
+                from_guid: None,
+                format,
+                encodings: vec![],
+                estimate: None,
+                left_out: vec![],
+                branches: vec![],
+            };
             let command = self.program.heard(&about(&header, cx), cx);
             StreamItem::from_job(header, Arc::clone(&self.on), command.into())
         };

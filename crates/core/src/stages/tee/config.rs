@@ -17,7 +17,8 @@ use crate::stage::{Branch, Stage};
 /// leaves the others alone.
 ///
 /// Each `[[stage.branch]]` has a `name` and stages of its own, `[[stage.branch.stage]]`, which take
-/// the stream. All increments start from the newest snapshot that every branch holds.
+/// the stream. Branches that start from the same snapshot, as a rule all, share one read; those that have
+/// come apart are each sent what they lack, by one read for each snapshot that some start from.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TeeConfig {

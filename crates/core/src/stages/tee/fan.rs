@@ -36,12 +36,13 @@ struct Lane {
     slack: Slack,
 }
 
-/// Parts each stream among readers, each of which is cancelled when it falls behind. What is given first
-/// reads the streams one after the other, each once, and must be driven; it ends when all of them have,
-/// when one broke, or when nobody reads any more.
+/// Parts each stream among the readers that it is for, by their names; each is cancelled when it falls behind.
+/// What is given first reads the streams one after the other, each once, and must be driven; it ends when all of
+/// them have ended or broken, or when nobody reads any more. Behind one that broke, none is read of those that
+/// are for the same readers.
 pub(super) fn out(
     streams: Vec<StreamItem>,
-    readers: &[CancellationToken],
+    readers: &[(&str, CancellationToken)],
     slack: Slack,
     meters: &Meters,
 ) -> (impl Future<Output = Result<()>> + Send + use<>, Vec<Vec<StreamItem>>) {
@@ -53,7 +54,10 @@ pub(super) fn out(
         // What the bytes pass before anything is done to them, they pass once: in the one read.
         let mut pending = std::mem::take(&mut stream.pending);
         stream.pending = pending.take_inner();
-        for ((end, room), reader) in ends.iter_mut().zip(&rooms).zip(readers) {
+        for ((end, room), (name, reader)) in ends.iter_mut().zip(&rooms).zip(readers) {
+            if !stream.header.is_for(name) {
+                continue;
+            }
             let (sender, pieces) = mpsc::unbounded_channel();
             lanes.push(Lane { pieces: sender, room: Arc::clone(room), reader: reader.clone(), slack });
             let mut item = StreamItem::here(stream.header.clone(), Box::new(Reader { pieces, ended: false }));
@@ -66,11 +70,18 @@ pub(super) fn out(
     }
     let counts = Counts { plain: Arc::clone(&meters.stream), wire: Arc::clone(&meters.wire) };
     let read_all = async move {
+        let mut broken: Vec<(Vec<String>, Error)> = vec![];
         for (stream, lanes) in sources {
+            let whose = stream.header.branches.clone();
             // The lanes of the streams behind a broken one end without an end.
-            read(stream, lanes, &counts).await?;
+            if broken.iter().any(|(of, _)| *of == whose) {
+                continue;
+            }
+            if let Err(error) = read(stream, lanes, &counts).await {
+                broken.push((whose, error));
+            }
         }
-        Ok(())
+        broken.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     };
     (read_all, ends)
 }

@@ -1,5 +1,6 @@
 //! What branches promise, on stages that only read.
 
+mod apart;
 mod ends;
 
 use std::sync::Mutex;
@@ -32,7 +33,15 @@ fn header() -> StreamHeader {
         guid: "1".into(),
         main: true,
     };
-    StreamHeader { part, from_guid: None, format: FORMAT, encodings: vec![], estimate: None, left_out: vec![] }
+    StreamHeader {
+        part,
+        from_guid: None,
+        format: FORMAT,
+        encodings: vec![],
+        estimate: None,
+        left_out: vec![],
+        branches: vec![],
+    }
 }
 
 /// Gives a stream of chunks, which may fail at its end, and does one act for each branch.

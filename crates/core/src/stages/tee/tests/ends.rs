@@ -132,7 +132,8 @@ async fn what_works_for_a_branch_is_gone_before_anything_is_taken_back() {
     let branch = |name: &str| Branch { name: name.into(), stages: vec![Arc::new(take(name)) as Arc<dyn Stage>] };
     let branches = vec![branch("one"), branch("two")];
     let tee = Tee { branches, policy: Policy::All, slack: Slack { buffer: 1 << 20, patience: None } };
-    let limited = crate::stage::Limited { inner: Arc::new(tee), limit: Duration::from_millis(120) };
+    let limited =
+        crate::stage::AroundStage(crate::stage::Limited { inner: Arc::new(tee), limit: Duration::from_millis(120) });
     let give = Give { streams: 1, chunks: 1, fails: false, pulled: Arc::default(), log: log.clone() };
     let stages: Vec<Arc<dyn Stage>> = vec![Arc::new(give), Arc::new(limited)];
     let report = Engine::new(Pipeline::new("test", stages)).run().await;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::arrivals::Arrivals;
-use super::{CheckCx, Claim, Holdings, Stage, StageCx, unexpected};
+use super::unexpected;
 use crate::host::{Host, Job, drain};
 use crate::item::{Body, Item, Payload, SnapshotPart, StreamHeader, StreamItem, Volume};
 use crate::leftover::Leftovers;
+use crate::stage::arrivals::Arrivals;
+use crate::stage::{CheckCx, Claim, Holdings, Stage, StageCx};
 use crate::stream::Metered;
 use crate::{Format, Kind, Mismatch, Result, StreamKind};
 
