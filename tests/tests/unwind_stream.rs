@@ -186,9 +186,10 @@ fn fill_btrfs(mountpoint: &str, filler: &str, left: u64) {
         let df = Tool::new("df").args(["--output=avail", "-B1M", mountpoint]).run().unwrap();
         df.lines().last().unwrap().trim().parse().unwrap()
     };
-    let count = available().saturating_sub(left);
-    let dd = Tool::new("dd").args(["if=/dev/zero", "bs=1M", "oflag=append", "conv=notrunc"]);
-    dd.args([format!("count={count}"), format!("of={filler}")]).run().unwrap();
+    // What it calls available holds metadata too: it is filled to the brim, and some is given back.
+    let full = Tool::new("dd").args(["if=/dev/zero", "bs=1M", &format!("of={filler}")]).run().unwrap_err();
+    assert!(full.to_string().contains("No space left"), "{full}");
+    Tool::new("truncate").args([format!("--size=-{left}M"), filler.to_owned()]).run().unwrap();
     Tool::new("sync").args(["-f", mountpoint]).run().unwrap();
     assert!(available() <= left + 5, "{} MiB are left", available());
 }
