@@ -82,7 +82,15 @@ impl Ground {
                 let clone = self.b.dataset("look");
                 Tool::new("zfs").args(["clone", list.lines().last().unwrap(), &clone]).run().unwrap();
                 let same = is_same(&source, &self.b.path("look"));
-                Tool::new("zfs").args(["destroy", &clone]).run().unwrap();
+                // What has just been read may be busy for a moment.
+                let destroyed = || Tool::new("zfs").args(["destroy", "-f", &clone]).run();
+                let gone = (0..100).any(|_| {
+                    destroyed().is_ok() || {
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                        false
+                    }
+                });
+                assert!(gone, "{clone} can't be destroyed");
                 same
             }
             Storage::Btrfs | Storage::Directories => {
