@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::address::{Address, AddressError};
 use crate::seal::Seal;
-use crate::store::{CustomerKey, FileStore, Keys, Leased, LockMode, S3Settings, Store, s3_store};
+use crate::store::{CustomerKey, FileStore, Keys, Lasting, Leased, LockMode, S3Settings, Store, s3_store};
 
 /// A repository of staged streams: a prefix in an S3 bucket, or a directory.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -113,14 +113,14 @@ impl ResourceConfig for RepositoryConfig {
         let seal = self.seal(cx);
         let (Ok(address), true, Some(seal)) = (address, good, seal.map(Arc::new)) else { return None };
         match address {
-            Address::File(path) => Some(RepositoryResource(Arc::new(FileStore::new(path)), seal)),
+            Address::File(path) => Some(RepositoryResource(Lasting::over(Arc::new(FileStore::new(path))), seal)),
             Address::S3 { bucket, prefix } => {
                 let span = self.url.span();
                 let leased = self.conditional_writes.as_ref().is_some_and(|heeds| !**heeds);
                 let settings = self.settings(bucket, prefix, secrets?);
                 let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span))).ok()?;
                 let store = if leased { Arc::new(Leased::new(store)) } else { store };
-                Some(RepositoryResource(store, seal))
+                Some(RepositoryResource(Lasting::over(store), seal))
             }
         }
     }

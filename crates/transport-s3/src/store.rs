@@ -2,6 +2,7 @@
 
 mod counted;
 mod file;
+mod lasting;
 mod leased;
 mod probe;
 #[cfg(feature = "s3")]
@@ -16,6 +17,7 @@ use reseed_core::{Error, Result};
 
 pub use counted::Counted;
 pub use file::FileStore;
+pub use lasting::Lasting;
 pub use leased::Leased;
 pub use probe::probe;
 #[cfg(feature = "s3")]
@@ -161,4 +163,8 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// When it can't be deleted.
     async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Resolves when no write is under way whose caller has been dropped: what is there then stays so. Called
+    /// before what a run has written is removed, or judged by what is there.
+    async fn settled(&self) {}
 }

@@ -76,6 +76,7 @@ impl Undo for Abandon {
     }
 
     async fn undo(&self) -> Result<()> {
+        self.repository.store().settled().await;
         abandon(self.repository.store(), &self.run, &self.run).await
     }
 }
@@ -140,6 +141,7 @@ impl Undo for Publish {
     }
 
     async fn stands(&self) -> Result<bool> {
+        self.repository.store().settled().await;
         let found = self.repository.store().get(&Key::new(&*self.manifest)?).await?;
         Ok(found.is_some_and(|bytes| Sha256::of(&bytes) == self.sha256))
     }

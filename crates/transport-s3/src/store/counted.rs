@@ -58,4 +58,8 @@ impl Store for Counted {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.store.delete(key).await
     }
+
+    async fn settled(&self) {
+        self.store.settled().await;
+    }
 }

@@ -107,6 +107,10 @@ impl Store for Leased {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.0.delete(key).await
     }
+
+    async fn settled(&self) {
+        self.0.settled().await;
+    }
 }
 
 #[cfg(test)]
