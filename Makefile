@@ -17,7 +17,8 @@ help: ## this list
 demo: ## a primary under load and a standby on the best storage that is here: seed it, reset it  (ARGS="--via s3")
 	@scripts/install build
 	@$(if $(findstring s3,$(ARGS)),scripts/install s3 && scripts/get-seaweedfs)
-	@cargo build --quiet --release --bin reseed
+	@echo "building reseed; the first time takes some minutes"
+	@cargo build --release --bin reseed
 	@if [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then \
 	  scripts/install lab && $(sudo) $(target)/release/reseed demo $(ARGS); \
 	else $(target)/release/reseed demo $(ARGS); fi
@@ -29,7 +30,7 @@ build: ## the release binary
 # The last lines are the runner's own summary of all tests, so doc tests go first.
 test: pg-versions seaweedfs ## every test, on real parts
 	@scripts/install build lab
-	cargo build --quiet --bin reseed
+	cargo build --bin reseed
 	cargo test --quiet --workspace --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  set -x; $(as_root) cargo nextest run --workspace $(if $(CI),--profile ci); \
@@ -102,5 +103,5 @@ seaweedfs: ## an S3 server for the tests, in a cache
 	@scripts/install s3
 	@scripts/get-seaweedfs
 
-install: build ## to /usr/local/bin
-	$(if $(sudo),sudo) install -m 755 $(target)/release/reseed $(or $(DESTDIR),/usr/local)/bin/reseed
+install: build ## to PREFIX/bin, by default /usr/local/bin  (DESTDIR="/tmp/package" PREFIX=/usr)
+	$(if $(sudo),sudo) install -D -m 755 $(target)/release/reseed $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/reseed

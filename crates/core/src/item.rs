@@ -191,6 +191,15 @@ pub struct Landing {
     pub copy_on_write: bool,
 }
 
+/// A copy that stays as it was received, so that nothing can run on it: put on the
+/// [`Board`](crate::stage::Board) while surveying, by the stage that receives it, and taken off by the one
+/// that makes of it what can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaysPristine {
+    /// What helps a person who has left that stage out.
+    pub hint: &'static str,
+}
+
 /// Where a copy goes, and what happens to what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {

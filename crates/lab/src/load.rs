@@ -1,11 +1,12 @@
 //! A load of writes on a server.
 
 use std::process::Child;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
-use crate::process::Tool;
+use crate::process::{Tool, wait_until};
 
 /// A pgbench that writes until it is stopped or dropped.
 #[derive(Debug)]
@@ -33,6 +34,11 @@ impl Drop for Load {
         if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
             // Asked politely, pgbench closes its sessions; it is ours, and not reaped yet.
             let _ = kill_process(pid, Signal::INT);
+        }
+        // Who ignores that, as what was started behind another program's back does, is ended.
+        let ended = || Ok(process.try_wait().map_or(true, |status| status.is_some()));
+        if wait_until("the end of pgbench", Duration::from_secs(5), ended).is_err() {
+            let _ = process.kill();
         }
         let _ = process.wait();
     }

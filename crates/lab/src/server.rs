@@ -74,6 +74,11 @@ impl Server {
         server.configure(options)?;
         server.start()?;
         server.sql(&grants(major.number))?;
+        // As everywhere, who runs the server may log in: reseed asks a standby as that user.
+        let user = &server.user.name;
+        if user != "postgres" {
+            server.sql(&format!("create role \"{}\" login superuser", user.replace('"', "\"\"")))?;
+        }
         Ok(server)
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Ref};
 use reseed_core::host::Host;
-use reseed_core::item::{Item, Payload};
+use reseed_core::item::{Item, Payload, StaysPristine};
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result, register_stage};
@@ -60,6 +60,11 @@ impl Stage for Cloner {
 
     fn host(&self) -> Option<Arc<dyn Host>> {
         self.host.clone()
+    }
+
+    async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().take::<StaysPristine>();
+        Ok(())
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {

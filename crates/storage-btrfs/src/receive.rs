@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Ref};
 use reseed_core::host::{Host, Job};
-use reseed_core::item::{SnapshotPart, StreamHeader, Volume};
+use reseed_core::item::{SnapshotPart, StaysPristine, StreamHeader, Volume};
 use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
@@ -51,6 +51,9 @@ struct ReceiveConfig {
     #[serde(default)]
     min_free: MinFree,
 }
+
+/// What helps who means to run a server on the received copy.
+const CLONE_IT: &str = "put the stage btrfs-clone after btrfs-receive";
 
 fn two() -> Located<usize> {
     Located::nowhere(2)
@@ -110,6 +113,7 @@ impl Sink for Receiver {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        cx.board().put(StaysPristine { hint: CLONE_IT });
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let directories = self.assign(&unborn(&source.layout)).map_err(refuse)?;
         for (part, directory) in &directories {

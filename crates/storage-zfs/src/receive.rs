@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located, Period, Problem, Ref};
 use reseed_core::host::{Host, Job};
-use reseed_core::item::{Landing, SnapshotPart, StreamHeader, Volume};
+use reseed_core::item::{Landing, SnapshotPart, StaysPristine, StreamHeader, Volume};
 use reseed_core::leftover::Leftovers;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Claim, Holding, Holdings, Sink, SinkStage, Stage, StageCx};
@@ -68,6 +68,9 @@ struct ReceiveConfig {
     /// `NAME-reseed-old-RUN`. Without it, it is destroyed as soon as the run has succeeded.
     keep_old: Option<Located<Period>>,
 }
+
+/// What helps who means to run a server on the pristine copy.
+const CLONE_IT: &str = "put the stage zfs-clone after zfs-receive";
 
 fn two() -> Located<usize> {
     Located::nowhere(2)
@@ -178,6 +181,9 @@ impl Sink for Receiver {
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
         cx.board().put(Landing { copy_on_write: true });
+        if matches!(self.goal, Goal::Into(_)) {
+            cx.board().put(StaysPristine { hint: CLONE_IT });
+        }
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let datasets = self.assign(&unborn(&source.layout)).map_err(refuse)?;
         for (part, dataset) in &datasets {

@@ -26,6 +26,8 @@ pub(crate) struct Forked {
     end: Arc<Mutex<Option<Outcome>>>,
     /// Whether what it did is being taken back.
     given_up: Arc<AtomicBool>,
+    /// Whether it has failed, and nobody can tell whether what it is for stands all the same.
+    undecided: Arc<AtomicBool>,
 }
 
 /// Tells of a branch under its name.
@@ -85,7 +87,13 @@ impl Forked {
             stall: None,
             round: OnceLock::new(),
         };
-        Self { run: Arc::new(run), from: before.len(), end: Arc::default(), given_up: Arc::default() }
+        Self {
+            run: Arc::new(run),
+            from: before.len(),
+            end: Arc::default(),
+            given_up: Arc::default(),
+            undecided: Arc::default(),
+        }
     }
 
     /// Its name.
@@ -145,7 +153,10 @@ impl Forked {
                 let behind = || Error::failed("it fell behind and was dropped, the others had waited for long enough");
                 let error = if error.class() == Class::Cancelled { behind() } else { error };
                 let told = Error::failed(error.chain());
-                self.give_up(outer, error).await;
+                if self.give_up(outer, error).await == Outcome::Done {
+                    // What it is for stands all the same; nothing comes after a branch that would take its item.
+                    return Ok(Item::start());
+                }
                 Err(told.context(format!("branch {}", self.name())))
             }
         }
@@ -162,7 +173,10 @@ impl Forked {
                 self.ends(outer, Outcome::Done, None);
                 return Outcome::Done;
             }
-            Some(outcome) => return self.is_given_up(outer, outcome, &error),
+            Some(outcome) => {
+                self.undecided.store(true, Ordering::SeqCst);
+                return self.is_given_up(outer, outcome, &error);
+            }
             None => {}
         }
         let own = take_back(&self.run, &self.run.undo, None).await;
@@ -185,6 +199,11 @@ impl Forked {
 
     pub(super) fn has_committed(&self) -> bool {
         self.end() == Some(Outcome::Done)
+    }
+
+    /// Whether it may have committed: what it stands on stays until that can be told.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.load(Ordering::SeqCst)
     }
 
     pub(super) fn end(&self) -> Option<Outcome> {

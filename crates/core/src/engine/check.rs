@@ -1,7 +1,9 @@
 //! Surveys and checks, and what they refuse.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Forked;
@@ -30,9 +32,16 @@ impl Seat {
         &self.run.stages[self.index]
     }
 
-    fn begin_check(&self) -> AbortOnDropHandle<Result<()>> {
+    /// Begins its check; `turn` is that of its machine, where stages wait for each other.
+    fn begin_check(&self, turn: Option<Arc<Mutex<()>>>) -> AbortOnDropHandle<Result<()>> {
         let (stage, cx) = (Arc::clone(self.stage()), self.cx());
-        AbortOnDropHandle::new(tokio::spawn(async move { stage.check(&cx).await }))
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _turn = match &turn {
+                Some(turn) => Some(turn.lock().await),
+                None => None,
+            };
+            stage.check(&cx).await
+        }))
     }
 
     /// Tells the refusal, and gives it with the name of its stage in front.
@@ -149,11 +158,17 @@ async fn survey_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> 
     Ok(())
 }
 
-/// Checks side by side. Fails only when it is cancelled.
+/// Checks side by side; what asks the same far machine one after the other, since a connection carries only so
+/// much at once. Fails only when it is cancelled.
 async fn check_all(run: &Run, seats: &[Seat], found: &mut Found) -> Result<()> {
     let blind: Vec<_> = found.iter().map(|(at, _)| *at).collect();
     let seeing = seats.iter().enumerate().filter(|(at, _)| !blind.contains(at));
-    let begun: Vec<_> = seeing.map(|(at, seat)| (at, seat, seat.begin_check())).collect();
+    let mut turns: BTreeMap<String, Arc<Mutex<()>>> = BTreeMap::new();
+    let mut turn = |seat: &Seat| {
+        let host = seat.stage().host().filter(|host| !host.is_local())?;
+        Some(Arc::clone(turns.entry(host.name().to_owned()).or_default()))
+    };
+    let begun: Vec<_> = seeing.map(|(at, seat)| (at, seat, seat.begin_check(turn(seat)))).collect();
     for (at, seat, check) in begun {
         let checked = async { check.await.unwrap_or_else(|gone| Err(Error::failed(panicked(gone)))) };
         note(unless_cancelled(run, checked).await, at, seat, found)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Forked;
 use super::commit::commit_rest;
 use crate::event::Event;
 use crate::report::Outcome;
@@ -23,6 +24,10 @@ pub(super) async fn unwind(run: &Arc<Run>) -> Outcome {
         commit_rest(run).await;
         let stuck = forked.iter().any(|branch| branch.end() == Some(Outcome::Stuck));
         return if stuck { Outcome::Stuck } else { outcome };
+    }
+    if forked.iter().any(Forked::is_undecided) {
+        all_stuck(run, "a branch may have committed, and stands on it");
+        return Outcome::Stuck;
     }
     match settled(run).await {
         Some(Outcome::Stuck) => Outcome::Stuck,
@@ -48,8 +53,7 @@ pub(super) async fn settled(run: &Run) -> Option<Outcome> {
                 return Some(Outcome::Done);
             }
             Err(error) => {
-                let error = error.chain();
-                run.undo.armed().iter().for_each(|held| is_stuck(run, &run.undo, held, &error));
+                all_stuck(run, &error.chain());
                 return Some(Outcome::Stuck);
             }
         }
@@ -74,6 +78,11 @@ pub(super) async fn take_back(run: &Run, stack: &UndoStack, branch: Option<&str>
         }
     }
     outcome
+}
+
+/// Tells that nothing is taken back.
+fn all_stuck(run: &Run, error: &str) {
+    run.undo.armed().iter().for_each(|held| is_stuck(run, &run.undo, held, error));
 }
 
 /// Tells that an undo could not be done.

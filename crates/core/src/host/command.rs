@@ -59,7 +59,9 @@ impl Command {
 
     /// A fixed POSIX shell script. Data goes into `$1`, `$2` … by [`arg`](Self::arg), never into the text.
     pub fn script(text: &'static str) -> Self {
-        Self::new("sh").args(["-c", text, "sh"])
+        // A short one tells more than any name for it.
+        let title = text.contains('\n').then_some("a script");
+        Self { title, ..Self::new("sh").args(["-c", text, "sh"]) }
     }
 
     /// What a script is called where commands are shown, in place of its text.

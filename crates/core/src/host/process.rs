@@ -59,7 +59,10 @@ impl Exit {
     pub fn success_on(&self, host: &str) -> Result<()> {
         match self.culprit() {
             None => Ok(()),
-            Some(step) => Err(Error::failed(format!("`{}` on {host} {step}", step.command))),
+            Some(step) => {
+                let error = Error::failed(format!("`{}` on {host} {step}", step.command));
+                Err(if step.became_nobody() { error.hint(NO_PASSWORD) } else { error })
+            }
         }
     }
 
@@ -71,7 +74,21 @@ impl Exit {
     }
 }
 
+/// What helps where `become` is not allowed to.
+const NO_PASSWORD: &str = "let the login user run commands as root without a password: `USER ALL = (root) NOPASSWD: ALL` \
+                           in sudoers, `permit nopass USER` in doas.conf";
+
 impl StepExit {
+    /// Whether `sudo` or `doas` would not run the command.
+    fn became_nobody(&self) -> bool {
+        let refuses = |line: &str| {
+            line.starts_with("sudo: ")
+                && (line.contains("password is required") || line.contains("terminal is required"))
+                || line.starts_with("doas: ") && (line.contains("Authorization") || line.contains("not permitted"))
+        };
+        self.stderr.lines().any(refuses)
+    }
+
     fn lost_its_reader(&self) -> bool {
         let said = self.stderr.trim();
         self.status == Some(128 + 13)

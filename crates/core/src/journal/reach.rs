@@ -55,10 +55,17 @@ impl Reach {
 
 impl Place {
     fn may_be(&self, other: &Self) -> bool {
-        let one = (&self.target.what, &self.target.name) == (&other.target.what, &other.target.name);
+        let one = self.target.what == other.target.what && overlap(&self.target.name, &other.target.name);
         let apart = self.address.is_some() && other.address.is_some() && self.address != other.address;
         one && !apart
     }
+}
+
+/// Whether one of two names is the other, or above it.
+fn overlap(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    let rest = long.strip_prefix(short);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || short.ends_with('/'))
 }
 
 #[cfg(test)]
@@ -79,7 +86,9 @@ mod tests {
         assert!(one.meets(&reach("q", &[(Some("b"), "/data"), (Some("a"), "/data")])));
         assert!(one.meets(&reach("q", &[(None, "/data")])));
         assert!(!one.meets(&reach("p", &[(Some("b"), "/data")])));
-        assert!(!one.meets(&reach("p", &[(Some("a"), "/other")])));
+        assert!(!one.meets(&reach("p", &[(Some("a"), "/other")])) && !one.meets(&reach("p", &[(Some("a"), "/data2")])));
+        // What is inside of another goes with it.
+        assert!(one.meets(&reach("q", &[(Some("a"), "/data/b")])) && one.meets(&reach("q", &[(Some("a"), "/")])));
         // What locks nothing meets its like.
         assert!(one.meets(&reach("p", &[])) && reach("p", &[]).meets(&reach("p", &[])));
         assert!(!one.meets(&reach("q", &[])));

@@ -87,7 +87,7 @@ impl Stage for Tee {
         Ok(())
     }
 
-    /// What every branch holds: only that can all increments start from.
+    /// What every branch holds, for a source that gives all of them the same streams.
     async fn holds(&self, wanted: &[SnapshotPart], cx: &CheckCx) -> Result<Option<Holdings>> {
         let mut common: Option<Holdings> = None;
         for branch in Forked::of(cx, &self.branches) {

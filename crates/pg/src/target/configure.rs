@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reseed_core::host::Host;
-use reseed_core::item::{Item, Payload, Place, Places, Volume};
+use reseed_core::item::{Item, Payload, Place, Places, StaysPristine, Volume};
 use reseed_core::leftover::Leftovers;
 use reseed_core::stage::{CheckCx, Claim, Stage, StageCx};
 use reseed_core::{Error, Kind, Mismatch, Result};
@@ -109,6 +109,11 @@ impl Stage for Configure {
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let (source, standby) = (source(cx)?, standby(&self.cluster, cx).await?);
         judge(&standby, cx).await?;
+        if let Some(pristine) = cx.board().get::<StaysPristine>() {
+            return Err(
+                Error::refused("what is received stays as it is, and no server can run on it").hint(pristine.hint)
+            );
+        }
         staged::check(cx).await?;
         // The primary may have told more than the repository.
         let source = if staged::is_staged(cx.board()) { self::source(cx)? } else { source };

@@ -177,10 +177,10 @@ const KNOWN: [Known; 23] = [
         lasting: false,
     },
     Known {
-        text: "no password supplied",
+        text: "fe_sendauth: no password supplied",
         what: "the upstream asks for a password and the standby has none",
         hint: "put it into ~/.pgpass of the server's user (mode 0600)",
-        lasting: false,
+        lasting: true,
     },
     Known {
         text: "number of requested standby connections exceeds max_wal_senders",
@@ -299,6 +299,11 @@ mod tests {
                 true,
             ),
             ("x FATAL:  recovery aborted because of insufficient parameter settings", "insufficient parameter", true),
+            (
+                "x [9] FATAL:  could not connect to the primary server: connection to server at \"10.0.0.1\", port 5432 failed: fe_sendauth: no password supplied",
+                "asks for a password and the standby has none",
+                true,
+            ),
             ("x FATAL:  something new", "the server's log says: something new", false),
         ];
         for (line, what, lasting) in cases {

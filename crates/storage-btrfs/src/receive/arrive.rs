@@ -76,6 +76,6 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     // Every header carries those of its whole set.
     let left_out = headers.first().map(|header| header.left_out.clone()).unwrap_or_default();
     cx.board().put(Received { btrfs: btrfs.clone(), parts, left_out, into: receiver.into.clone() });
-    let hint = "put the stage btrfs-clone after btrfs-receive";
+    let hint = super::CLONE_IT;
     Ok(Arc::new(Pristine { host: Arc::clone(btrfs.host()), hint }))
 }

@@ -35,8 +35,7 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
             cx.after_commit(prune)?;
             keep_pristine(receiver, &headers).await?;
             cx.board().put(received);
-            let hint = "put the stage zfs-clone after zfs-receive";
-            Ok(Arc::new(Pristine { host: Arc::clone(receiver.zfs.host()), hint }))
+            Ok(Arc::new(Pristine { host: Arc::clone(receiver.zfs.host()), hint: super::CLONE_IT }))
         }
         Goal::Over(_) => {
             let volume = settle(receiver, received, &prune.target, cx).await?;

@@ -30,6 +30,8 @@ pub(super) enum Encrypted {
 pub(super) struct Means {
     mine: Features,
     theirs: Features,
+    /// Whether one stream may be for several branches: what begins with it is sent as every `zfs` takes it.
+    shared: bool,
     encrypted: Option<Encrypted>,
 }
 
@@ -40,11 +42,12 @@ impl Means {
             Some(host) => receiving(&host, cx).features().await?,
             None => Features::default(),
         };
-        Ok(Self { mine: zfs.features().await?, theirs, encrypted: encrypted.as_ref().map(|way| **way) })
+        let (mine, shared) = (zfs.features().await?, cx.branch().is_some());
+        Ok(Self { mine, theirs, shared, encrypted: encrypted.as_ref().map(|way| **way) })
     }
 
     /// The flags for one dataset: of its chain where an increment goes on with one, else all that both
-    /// sides know.
+    /// sides know, or none where others may take the same stream.
     pub(super) async fn flags(
         &self,
         zfs: &Zfs,
@@ -54,7 +57,8 @@ impl Means {
     ) -> Result<Vec<&'static str>> {
         let mut can = self.mine.send_flags(&self.theirs);
         let raw = self.encrypted == Some(Encrypted::Raw) && is_encrypted(zfs, dataset).await?;
-        let wanted: Vec<_> = can.iter().copied().chain(raw.then_some(RAW)).collect();
+        let fresh = if self.shared { vec![] } else { can.clone() };
+        let wanted: Vec<_> = fresh.into_iter().chain(raw.then_some(RAW)).collect();
         can.extend(self.mine.raw.then_some(RAW));
         let Some(chain) = Chains::of(cx, dataset).filter(|_| increment) else { return Ok(wanted) };
         go_on(&chain.flags, &wanted, &can).map_err(|why| {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::unexpected;
 use crate::guard::Grant;
-use crate::item::{Item, Payload, SnapshotSet, StreamItem};
+use crate::item::{Body, Item, Payload, SnapshotSet, StreamItem};
 use crate::stage::{CheckCx, Holdings, Stage, StageCx};
 use crate::{Error, Format, Kind, Mismatch, Result, StreamKind};
 
@@ -122,19 +122,25 @@ impl<S: Source> SourceStage<S> {
 
 /// Adds a branch to the streams that fit it too, or its own where none do.
 fn add(ways: &mut Vec<Vec<StreamItem>>, streams: Vec<StreamItem>, branch: &str) {
-    let steps = |streams: &[StreamItem]| {
-        let step = |stream: &StreamItem| {
-            let header = &stream.header;
-            (header.part.dataset.clone(), header.from_guid.clone(), header.part.guid.clone())
-        };
-        streams.iter().map(step).collect::<Vec<_>>()
-    };
-    let wanted = steps(&streams);
-    let at = ways.iter().position(|way| steps(way) == wanted).unwrap_or_else(|| {
+    let same = |way: &Vec<StreamItem>| way.len() == streams.len() && way.iter().zip(&streams).all(is_same);
+    let at = ways.iter().position(same).unwrap_or_else(|| {
         ways.push(streams);
         ways.len() - 1
     });
     ways[at].iter_mut().for_each(|stream| stream.header.branches.push(branch.to_owned()));
+}
+
+/// Whether two streams are one: from the same snapshot to the same one, and made in the same way.
+fn is_same((one, other): (&StreamItem, &StreamItem)) -> bool {
+    let made_alike = match (&one.body, &other.body) {
+        (Body::Job { host, job }, Body::Job { host: there, job: another }) => {
+            host.name() == there.name() && job == another
+        }
+        (Body::Here(_), Body::Here(_)) => true,
+        _ => false,
+    };
+    let steps = [&one.header, &other.header].map(|header| (&header.part.dataset, &header.from_guid, &header.part.guid));
+    made_alike && steps[0] == steps[1]
 }
 
 fn of_branch(error: Error, cx: &CheckCx) -> Error {
