@@ -46,6 +46,16 @@ fn by_clone_and_in_place(pair: &Pair) -> [String; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_what_stays_pristine() {
+    let Some(pair) = pair(&[], false).await else { return };
+    let text = pair.pipeline(&Recipe::default());
+    let (before, clone) = text.split_once("[[stage]]\nuse = \"zfs-clone\"").unwrap();
+    let after = clone.split_once("[[stage]]").unwrap().1;
+    let ended = refused(&pair, &format!("{before}[[stage]]{after}"), "no server can run on it").await;
+    assert_eq!(ended.report.hint.as_deref(), Some("put the stage zfs-clone after zfs-receive"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_a_primary() {
     let Some(pair) = pair(&[], true).await else { return };
     pair.standby.sql("select pg_promote()").unwrap();

@@ -146,3 +146,42 @@ fn is_same((one, other): (&StreamItem, &StreamItem)) -> bool {
 fn of_branch(error: Error, cx: &CheckCx) -> Error {
     error.context(format!("branch {}", cx.branch().unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::host::{Command, Host, LocalConfig, LocalHost};
+    use crate::item::{SnapshotPart, StreamHeader};
+
+    #[test]
+    fn branches_share_what_is_made_alike_and_nothing_else() {
+        let host: Arc<dyn Host> = Arc::new(LocalHost::new("local", &LocalConfig::default()));
+        let part = SnapshotPart {
+            dataset: "data".into(),
+            mountpoint: "/data".into(),
+            snapshot: "now".into(),
+            guid: "2".into(),
+            main: true,
+        };
+        let header = StreamHeader {
+            part,
+            from_guid: Some("1".into()),
+            format: Format::new("test"),
+            encodings: vec![],
+            estimate: None,
+            left_out: vec![],
+            branches: vec![],
+        };
+        let sent = |flag: &str| {
+            vec![StreamItem::from_job(header.clone(), Arc::clone(&host), Command::new("send").arg(flag).into())]
+        };
+        let mut ways = vec![];
+        for (branch, flag) in [("one", "-L"), ("two", "-e"), ("three", "-L")] {
+            add(&mut ways, sent(flag), branch);
+        }
+        let whose: Vec<_> = ways.iter().map(|way| way[0].header.branches.clone()).collect();
+        assert_eq!(whose, [vec!["one", "three"], vec!["two"]]);
+    }
+}

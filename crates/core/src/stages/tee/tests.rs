@@ -2,6 +2,7 @@
 
 mod apart;
 mod ends;
+mod undecided;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
