@@ -186,7 +186,8 @@ fn without_root_the_demo_picks_what_needs_none_and_says_so() {
         return;
     }
     let home = home();
-    let user = User::named("postgres").unwrap();
+    // Whom the servers know only because they run as that user.
+    let user = User::named("nobody").unwrap();
     let program = home.path().join("reseed");
     std::fs::copy(binary(), &program).unwrap();
     let before = leftovers(&home);
