@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Far, alive, eventually, located};
+use reseed_core::config::Period;
 use reseed_core::host::{Command, Host, Job, Process, drain, open};
 use reseed_core::stream::{Chunks, collect};
 use reseed_core::{Class, Error};
@@ -210,6 +211,23 @@ async fn a_refused_key_a_refused_port_and_an_unknown_name_say_so() {
         assert!(error.chain().contains(text), "{}", error.chain());
         assert!(error.hint_text().unwrap().contains("ssh "), "{:?}", error.hint_text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_never_answers_is_not_waited_for_by_every_question() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = reseed_transport_ssh::SshConfig::new("root@127.0.0.1");
+    config.port = Some(silent.local_addr().unwrap().port());
+    config.connect_timeout = Period::seconds(2);
+    let host = SshHost::new("far", config);
+    let first = host.spawn(&id()).await.err().unwrap().chain();
+    for _ in 0..3 {
+        assert_eq!(host.spawn(&id()).await.err().unwrap().chain(), first);
+    }
+    assert!(first.contains("did not answer"), "{first}");
+    silent.set_nonblocking(true).unwrap();
+    let asked = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(asked, 1, "{first}");
 }
 
 #[tokio::test]

@@ -47,6 +47,9 @@ pub enum Entry {
     Disarmed {
         /// The number under which it was armed.
         id: u64,
+        /// The numbers of those that were made good with it: all of them, or none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<u64>,
     },
     /// What the run is about to lock for itself, for as long as it lasts.
     Locked(Target),

@@ -141,7 +141,8 @@ impl Story {
             Entry::Armed { id, stack, branch, undo } => {
                 self.armed.push(Left { id, undo, error: None, stack, branch });
             }
-            Entry::Disarmed { id } | Entry::Undone { id } => self.armed.retain(|left| left.id != id),
+            Entry::Disarmed { id, also } => self.armed.retain(|left| left.id != id && !also.contains(&left.id)),
+            Entry::Undone { id } => self.armed.retain(|left| left.id != id),
             Entry::Stuck { id, error } => {
                 let stuck = self.armed.iter_mut().find(|left| left.id == id);
                 stuck.into_iter().for_each(|left| left.error = Some(error.clone()));

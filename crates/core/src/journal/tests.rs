@@ -118,7 +118,7 @@ async fn a_run_that_died_is_taken_back_last_in_first_out_and_then_no_more() {
     let entries = [
         armed(test, 1, None, None, "a"),
         armed(test, 2, None, None, "b"),
-        Entry::Disarmed { id: 2 },
+        Entry::Disarmed { id: 2, also: vec![] },
         armed(test, 3, None, None, "c"),
         armed(test, 4, None, None, "d"),
         Entry::Undone { id: 4 },

@@ -34,10 +34,9 @@ impl Arrivals {
             return Ok(());
         }
         sink.settle(&self.arrived, cx).await?;
-        // The last first: what is left of these by a cut takes back what is inside it as well.
-        for armed in armed(cx).into_iter().filter(|armed| !self.before.contains(armed)) {
-            cx.disarm(armed)?;
-        }
+        // In one act: datasets of which some had arrived and others not would fit no increment any more.
+        let new: Vec<_> = armed(cx).into_iter().filter(|armed| !self.before.contains(armed)).collect();
+        cx.run.undo.disarm_all(&new)?;
         self.arrived.clear();
         Ok(())
     }

@@ -14,7 +14,11 @@ impl Memory {
     /// What was armed and not taken back or made good in the normal course, the last first.
     pub(super) fn armed(&self) -> Vec<Record> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let disarmed = |id: u64| entries.iter().any(|entry| matches!(entry, Entry::Disarmed { id: of } if *of == id));
+        let disarmed = |id: u64| {
+            entries
+                .iter()
+                .any(|entry| matches!(entry, Entry::Disarmed { id: of, also } if *of == id || also.contains(&id)))
+        };
         let armed = entries.iter().rev().filter_map(|entry| match entry {
             Entry::Armed { id, undo, .. } if !disarmed(*id) => Some(undo.clone()),
             _ => None,

@@ -62,9 +62,18 @@ impl UndoStack {
     /// # Errors
     /// When that can't be written down; it stays armed then.
     pub fn disarm(&self, armed: Armed) -> Result<()> {
+        self.disarm_all(&[armed])
+    }
+
+    /// Forgets several acts at once: a crash leaves all of them armed, or none.
+    ///
+    /// # Errors
+    /// When that can't be written down; they stay armed then.
+    pub fn disarm_all(&self, these: &[Armed]) -> Result<()> {
+        let Some((first, rest)) = these.split_first() else { return Ok(()) };
         let mut all = self.lock();
-        self.book.write(&Entry::Disarmed { id: armed.0 })?;
-        all.retain(|held| held.armed != armed);
+        self.book.write(&Entry::Disarmed { id: first.0, also: rest.iter().map(|armed| armed.0).collect() })?;
+        all.retain(|held| !these.contains(&held.armed));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder};
 use reseed_core::host::shell_quote;
@@ -24,7 +25,17 @@ const LONGEST_DIRECTORY: usize = 30;
 #[derive(Debug)]
 pub(super) struct Connector {
     config: SshConfig,
-    link: Mutex<Option<Link>>,
+    state: Mutex<State>,
+}
+
+/// What has become of the connection so far.
+#[derive(Debug, Default)]
+struct State {
+    link: Option<Link>,
+    /// Whether there has been one: something may then have to be undone on the machine.
+    was_there: bool,
+    /// Why there was none, and until when that is taken for the answer.
+    failed: Option<(ConnectError, Instant)>,
 }
 
 /// A connection in use.
@@ -48,7 +59,7 @@ impl Deref for Link {
 
 impl Connector {
     pub(super) fn new(config: SshConfig) -> Self {
-        Self { config, link: Mutex::new(None) }
+        Self { config, state: Mutex::default() }
     }
 
     /// The machine's address, with its port where one is told.
@@ -59,17 +70,30 @@ impl Connector {
         format!("{machine}{}", port.unwrap_or_default())
     }
 
-    /// The connection, alive a moment ago. Calls that come together make one.
+    /// The connection, alive a moment ago. Calls that come together make one. A machine that was never there
+    /// is asked again when as long has passed as it let wait for its answer, so that not every question to it
+    /// takes that long.
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
-        let mut held = self.link.lock().await;
-        if let Some(link) = held.as_ref() {
+        let mut state = self.state.lock().await;
+        if let Some(link) = &state.link {
             if link.check().await.is_ok() {
                 return Ok(link.clone());
             }
-            *held = None;
+            state.link = None;
         }
-        let link = self.connect().await?;
-        *held = Some(link.clone());
+        if let Some((error, _)) = state.failed.as_ref().filter(|(_, until)| !state.was_there && Instant::now() < *until)
+        {
+            return Err(error.clone());
+        }
+        let begun = Instant::now();
+        let link = match self.connect().await {
+            Ok(link) => link,
+            Err(error) => {
+                state.failed = Some((error.clone(), Instant::now() + begun.elapsed()));
+                return Err(error);
+            }
+        };
+        (state.was_there, state.link) = (true, Some(link.clone()));
         Ok(link)
     }
 

@@ -8,7 +8,7 @@ fn whole(test: &str) -> Vec<Entry> {
         armed(test, 1, None, None, "a"),
         armed(test, 2, None, None, "b"),
         armed(test, 3, None, None, "c"),
-        Entry::Disarmed { id: 2 },
+        Entry::Disarmed { id: 2, also: vec![] },
         armed(test, 4, None, None, "d"),
         Entry::Undone { id: 4 },
         armed(test, 5, None, None, "e"),
@@ -27,7 +27,8 @@ fn expected(entries: &[Entry]) -> Vec<String> {
     for entry in entries {
         match entry {
             Entry::Armed { id, undo, .. } => armed.push((*id, undo.data["name"].as_str().unwrap().to_owned())),
-            Entry::Disarmed { id } | Entry::Undone { id } => armed.retain(|(known, _)| known != id),
+            Entry::Disarmed { id, also } => armed.retain(|(known, _)| known != id && !also.contains(known)),
+            Entry::Undone { id } => armed.retain(|(known, _)| known != id),
             Entry::Committed { .. } => return vec!["chore".to_owned()],
             _ => {}
         }
