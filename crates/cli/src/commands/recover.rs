@@ -99,14 +99,19 @@ async fn recover(
         let damaged = swept.damaged.into_iter().map(|damaged| damaged.error);
         return Ok((swept.taken.into_iter().map(|taken| taken.end).collect(), damaged.collect()));
     }
-    let (mut all, mut damaged) = (Vec::new(), Vec::new());
+    let (mut all, mut damaged, mut refused) = (Vec::new(), Vec::new(), None);
     for run in runs {
         match state.dead_run(run) {
             Ok(dead) if dead.story.is_open() => all.push(journal::recover(dead, &observer, stop).await),
             Ok(_) => {}
-            Err(error) if error.class() == Class::Refused => return Err(error),
+            Err(error) if error.class() == Class::Refused => refused = refused.or(Some(error)),
             Err(error) => damaged.push(error),
         }
+    }
+    match refused {
+        Some(error) if all.is_empty() && damaged.is_empty() => return Err(error),
+        // What became of the others must be told too.
+        error => damaged.extend(error),
     }
     Ok((all, damaged))
 }

@@ -112,14 +112,14 @@ async fn recover(
             Ok(end) if end.outcome != Outcome::Stuck => {}
             Ok(end) if in_the_way(&reach) => stuck.push(end),
             Ok(_) => warn(speaker, &elsewhere(&run)),
-            Err(error) if in_the_way(&reach) => return Err(Blocked(error.into_refusal(), vec![])),
+            Err(error) if in_the_way(&reach) => return Err(Blocked(error.into_refusal(), stuck)),
             Err(error) => warn(speaker, &error),
         }
     }
     swept.passed.iter().for_each(|run| warn(speaker, &elsewhere(run)));
     for damaged in swept.damaged {
         match in_the_way(&damaged.reach) {
-            true => return Err(Blocked(damaged.error.into_refusal(), vec![])),
+            true => return Err(Blocked(damaged.error.into_refusal(), stuck)),
             false => warn(speaker, &damaged.error),
         }
     }

@@ -18,9 +18,9 @@ use crate::{Error, Result};
 /// Locks the file of the name `$1`, which says `$2` as long, until standard input ends. Where it ends
 /// without the word `ended`, the file goes on saying it.
 ///
-/// Each user has files of their own, so that nobody is kept from work, or made to write elsewhere, by what
-/// another has put there. A run of another user is seen among the processes: `$1` and what it says are the
-/// last arguments of the one that holds its lock. Of two that begin at once, each may see the other and be
+/// Each user has files of their own, so that nobody is made to write elsewhere by what another has put
+/// there. A run of another user is seen among the processes: `$1` and what it says are the last arguments of
+/// the one that holds its lock. Who pretends to be one keeps runs from beginning, and no more. Of two that begin at once, each may see the other and be
 /// refused. A run that has just ended may still be seen for a moment.
 const LOCK: &str = r#"umask 077
 if [ "$(id -u)" = 0 ]; then d=/var/run; [ ! -d /run ] || d=/run; d=$d/reseed-locks
