@@ -48,6 +48,9 @@ fn program() -> Option<PathBuf> {
     cached.or_else(|| which("weed"))
 }
 
+/// Removes the sockets that it makes outside of the lab, whatever it is told: one for each of these ports.
+const FORGET: &str = r#"for p in $1; do rm -f /tmp/seaweedfs-*-grpc-"$p".sock; done"#;
+
 impl Seaweed {
     /// What is missing here for one.
     pub fn missing() -> Option<Part> {
@@ -73,6 +76,8 @@ impl Seaweed {
         write(&home.join("s3.json"), &format!(r#"{{"identities":[{}]}}"#, both.join(",")), 0o600)?;
         lab.guard().add(&script(END, &text(&home)))?;
         let words = words(&weed, &home, port, filer)?;
+        let ports = words.iter().filter_map(|word| word.split_once(".port.grpc=")).map(|(_, port)| port);
+        lab.guard().add(&script(FORGET, &ports.collect::<Vec<_>>().join(" ")))?;
         let process = Tool::new("sh").args(["-c", START, "sh"]).arg(text(&home)).args(words).start()?;
         let server = Self { process, port, filer, access_key_id: id, secret_access_key: secret, reader };
         wait_until("an answer of SeaweedFS", PATIENCE, || Ok(server.answers()))?;
