@@ -211,6 +211,14 @@ async fn comes_back(storage: Storage) {
         let whole = staged.get("two").await;
         assert_eq!(whole.to_guid, third.to_guid);
         assert_eq!(whole.stream_bytes, full.stream_bytes + second.stream_bytes + third.stream_bytes);
+        // Although it came in one run, its full is a pristine copy, and each increment a snapshot that is pruned.
+        let copy = format!("{}/pgsql", staged.scene.b.dataset("two"));
+        let get = |flags: &[&str]| {
+            Tool::new("zfs").args(["get", "-H", "-o", "value"]).args(flags.iter().copied()).arg(&copy).run().unwrap()
+        };
+        assert_eq!(get(&["readonly,canmount,mountpoint"]), "on\nnoauto\nnone\n");
+        let marks = get(&["-r", "-t", "snapshot", "reseed:target"]);
+        assert!(marks.lines().count() == 2 && marks.lines().all(|mark| mark != "-"), "{marks}");
     }
     staged.is_sound().await;
     let again = run(&staged.get_file("one")).await;

@@ -43,3 +43,17 @@ impl Drop for Load {
         let _ = process.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ignores_being_interrupted_is_ended() {
+        let deaf = Tool::new("sh").args(["-c", "trap '' INT; while :; do sleep 1; done"]);
+        let load = Load::start(&deaf).unwrap();
+        let pid = load.process.as_ref().unwrap().id();
+        drop(load);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -209,14 +209,14 @@ impl Receiver {
     }
 
     /// Watches, until the run ends, that enough stays free.
-    fn watch_room(&self, cx: &StageCx) {
+    fn watch_room(&self, bytes: Option<u64>, cx: &StageCx) {
         let (host, into) = (Arc::clone(self.btrfs.host()), self.into.clone());
         let what = format!("the file system of {into} on {}", host.name());
         let ask = move || {
             let (host, into) = (Arc::clone(&host), into.clone());
             async move { room::of_path(&host, &into).await }
         };
-        self.min_free.watch(what, None, ask, cx);
+        self.min_free.watch(what, bytes, ask, cx);
     }
 
     /// Gives every part its directory, from the beginning.

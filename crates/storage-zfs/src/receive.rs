@@ -221,11 +221,10 @@ impl Sink for Receiver {
 
     async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()> {
         let dataset = self.dataset(&header.part)?;
-        kept::resumed(self, &dataset, header, cx).await?;
         let snapshots = self.zfs.snapshots(&dataset).await?;
         let newest = snapshots.iter().rfind(|snapshot| !snapshot.is_bookmark());
         match newest {
-            Some(newest) if newest.guid == header.part.guid => Ok(()),
+            Some(newest) if newest.guid == header.part.guid => finish::mark(self, header, &dataset, cx).await,
             _ => Err(Error::failed(format!("the stream ended well, but {dataset} has no such snapshot"))),
         }
     }
@@ -233,10 +232,6 @@ impl Sink for Receiver {
     /// In place the live data comes back, whatever has arrived.
     fn stays(&self) -> bool {
         matches!(self.goal, Goal::Into(_))
-    }
-
-    async fn settle(&self, received: &[StreamHeader], _cx: &StageCx) -> Result<()> {
-        finish::settle_copies(self, received).await
     }
 
     async fn finish(&self, received: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {

@@ -119,7 +119,7 @@ impl ResourceConfig for RepositoryConfig {
                 let leased = self.conditional_writes.as_ref().is_some_and(|heeds| !**heeds);
                 let settings = self.settings(bucket, prefix, secrets?);
                 let store = s3_store(settings).map_err(|error| cx.problem(in_words(error, span))).ok()?;
-                let store = if leased { Arc::new(Leased::new(store)) } else { store };
+                let store = if leased { Leased::over(store) } else { store };
                 Some(RepositoryResource(Lasting::over(store), seal))
             }
         }

@@ -4,6 +4,7 @@ mod counted;
 mod file;
 mod lasting;
 mod leased;
+mod over;
 mod probe;
 #[cfg(feature = "s3")]
 mod s3;
@@ -19,6 +20,7 @@ pub use counted::Counted;
 pub use file::FileStore;
 pub use lasting::Lasting;
 pub use leased::Leased;
+pub use over::Over;
 pub use probe::probe;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;

@@ -20,8 +20,9 @@ use crate::{Error, Result};
 ///
 /// Each user has files of their own, so that nobody is made to write elsewhere by what another has put
 /// there. A run of another user is seen among the processes: `$1` and what it says are the last arguments of
-/// the one that holds its lock. Who pretends to be one keeps runs from beginning, and no more. Of two that begin at once, each may see the other and be
-/// refused. A run that has just ended may still be seen for a moment.
+/// the one that holds its lock. Who pretends to be one keeps runs from beginning, and no more. Of two that
+/// begin at once, each may see the other and be refused. A run that has just ended may still be seen for a
+/// moment.
 const LOCK: &str = r#"umask 077
 if [ "$(id -u)" = 0 ]; then d=/var/run; [ ! -d /run ] || d=/run; d=$d/reseed-locks
 else d=/tmp/reseed-locks-$(id -u); fi

@@ -296,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn a_script_of_several_lines_is_not_shown() {
+        let command = Command::script("set -e\nrm -- \"$1\"").arg("a");
+        assert_eq!(command.to_string(), "a script a");
+        assert_eq!(Command::script("cat -- \"$1\"").arg("a").to_string(), r#"sh -c 'cat -- "$1"' sh a"#);
+    }
+
+    #[test]
     fn quoting_survives_a_shell() {
         assert_eq!(shell_quote("tank/pg@a"), "tank/pg@a");
         assert_eq!(shell_quote("it's $HOME"), r"'it'\''s $HOME'");

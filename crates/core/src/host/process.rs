@@ -236,3 +236,26 @@ impl ByteStream for ProcessStream {
         Ok(Some(Tap { pipe: pipe.as_fd().try_clone_to_owned()?, meters: vec![] }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_no_other_user_is_granted_is_told_what_to_grant() {
+        let hint = |stderr: &str| {
+            let step = StepExit { command: "mount".into(), status: Some(1), stderr: stderr.to_owned() };
+            let error = Exit { steps: vec![step] }.success_on("far").unwrap_err();
+            error.hint_text().map(str::to_owned)
+        };
+        for said in [
+            "sudo: a password is required\n",
+            "sudo: a terminal is required to read the password; either use the -S option\nsudo: a password is required\n",
+            "doas: Authorization required\n",
+            "doas: Operation not permitted\n",
+        ] {
+            assert!(hint(said).unwrap().contains("NOPASSWD"), "{said}");
+        }
+        assert_eq!(hint("mount: sudo: a password is required to mount\n"), None);
+    }
+}

@@ -122,6 +122,9 @@ async fn a_run_that_died_is_taken_back_last_in_first_out_and_then_no_more() {
         armed(test, 3, None, None, "c"),
         armed(test, 4, None, None, "d"),
         Entry::Undone { id: 4 },
+        armed(test, 5, None, None, "e"),
+        armed(test, 6, None, None, "f"),
+        Entry::Disarmed { id: 5, also: vec![6] },
     ];
     let state = die(directory.path(), &entries);
     let all = recovered(&state).await;

@@ -18,7 +18,7 @@ use reseed_core::{Error, Kind, Mismatch, Result};
 use super::conf::Settings;
 use super::control_file::ControlFile;
 use super::copy::Copy;
-use super::judge::{AllowPrimary, judge};
+use super::judge::{AllowPrimary, claim, judge};
 use super::places::{Wishes, places, target_of};
 use super::staged::{self, Followed};
 use super::survey::{self, Standby, standby};
@@ -84,6 +84,7 @@ impl Stage for Configure {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        claim(cx);
         if self.allow_primary {
             cx.board().put(AllowPrimary);
         }

@@ -13,19 +13,25 @@ use crate::facts::Source;
 #[derive(Debug)]
 pub(crate) struct AllowPrimary;
 
-/// On the board once the target has been judged, so that of several stages only one refuses.
+/// The stage that judges the target for all: the first one that works on it.
 #[derive(Debug)]
-struct Judged;
+struct Judge(String);
 
-/// Refuses a target that must not be replaced. Every stage of the target asks; the first is answered.
+/// Called by every stage of the target while surveying, which is done in order.
+pub(crate) fn claim(cx: &CheckCx) {
+    if cx.board().get::<Judge>().is_none() {
+        cx.board().put(Judge(cx.name().to_owned()));
+    }
+}
+
+/// Refuses a target that must not be replaced. Every stage of the target asks; the first one is answered.
 ///
 /// # Errors
 /// A refusal.
 pub(crate) async fn judge(standby: &Standby, cx: &CheckCx) -> Result<()> {
-    if cx.board().get::<Judged>().is_some() {
+    if cx.board().get::<Judge>().is_some_and(|judge| judge.0 != cx.name()) {
         return Ok(());
     }
-    cx.board().put(Judged);
     if let Some(server) = &standby.server {
         server.can_be_controlled().await?;
     }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::again::same_primary;
 use super::configure::{server, source};
 use super::intact;
-use super::judge::judge;
+use super::judge::{claim, judge};
 use super::log::Mark;
 use super::old_slot;
 use super::power::Raised;
@@ -94,6 +94,7 @@ impl Stage for Start {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        claim(cx);
         cx.board().put(self.proof);
         standby(&self.cluster, cx).await.map(drop)
     }

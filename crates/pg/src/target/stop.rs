@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::again::seen_again;
 use super::configure::source;
-use super::judge::judge;
+use super::judge::{claim, judge};
 use super::survey::{Standby, standby};
 use super::undo::StartAgain;
 use crate::cluster::Cluster;
@@ -91,6 +91,7 @@ impl Stage for Stop {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        claim(cx);
         standby(&self.cluster, cx).await.map(drop)
     }
 

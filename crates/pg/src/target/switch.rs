@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::again::seen_again;
 use super::configure::{server, source};
-use super::judge::judge;
+use super::judge::{claim, judge};
 use super::proof::Goal;
 use super::start::{becomes_a_standby, start_and_prove};
 use super::stop::{default_timeout, stop};
@@ -92,6 +92,7 @@ impl Stage for Switch {
     }
 
     async fn survey(&self, cx: &CheckCx) -> Result<()> {
+        claim(cx);
         cx.board().put(self.proof);
         standby(&self.cluster, cx).await.map(drop)
     }

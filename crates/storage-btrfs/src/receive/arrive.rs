@@ -29,7 +29,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     }
     receiver.room(header.estimate).await?;
     if header.part.main {
-        receiver.watch_room(cx);
+        receiver.watch_room(header.estimate, cx);
     }
     let directory = receiver.directory(&header.part)?;
     btrfs.make_directory(&directory, cx).await?;
@@ -76,6 +76,5 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
     // Every header carries those of its whole set.
     let left_out = headers.first().map(|header| header.left_out.clone()).unwrap_or_default();
     cx.board().put(Received { btrfs: btrfs.clone(), parts, left_out, into: receiver.into.clone() });
-    let hint = super::CLONE_IT;
-    Ok(Arc::new(Pristine { host: Arc::clone(btrfs.host()), hint }))
+    Ok(Arc::new(Pristine { host: Arc::clone(btrfs.host()), hint: super::CLONE_IT }))
 }

@@ -18,22 +18,30 @@ use crate::place::{self, Misplaced, Origin};
 use crate::prune::Prune;
 use crate::shared::Received;
 use crate::undo::{DestroyDataset, Unmount};
+use crate::zfs::Zfs;
 
-/// Marks what was received, and makes a volume of it.
+/// Marks the snapshot that a stream has brought and by which flags its copy came, and keeps a new copy pristine:
+/// whatever becomes of the streams behind it, it is a copy like any other.
+pub(super) async fn mark(receiver: &Receiver, header: &StreamHeader, dataset: &str, cx: &StageCx) -> Result<()> {
+    let (zfs, target) = (&receiver.zfs, receiver.target().await?);
+    let snapshot = format!("{dataset}@{}", header.part.snapshot);
+    let marked = async { Ok(zfs.set(&snapshot, "reseed:target", &target).await?) };
+    tokio::try_join!(marked, kept::remember(receiver, &header.part.dataset, dataset, cx))?;
+    match &receiver.goal {
+        Goal::Into(_) if header.from_guid.is_none() => keep_pristine(zfs, dataset).await,
+        _ => Ok(()),
+    }
+}
+
+/// Makes a volume of all that was received.
 pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: &StageCx) -> Result<Arc<dyn Volume>> {
     let received = collect(receiver, &headers)?;
     let target = receiver.target().await?;
-    for (part, dataset) in &received.parts {
-        let snapshot = format!("{dataset}@{}", part.snapshot);
-        let mark = async { Ok(receiver.zfs.set(&snapshot, "reseed:target", &target).await?) };
-        tokio::try_join!(mark, kept::remember(receiver, &part.dataset, dataset, cx))?;
-    }
     let datasets = received.parts.iter().map(|(part, dataset)| (dataset.clone(), part.guid.clone())).collect();
     let prune = Prune { zfs: receiver.zfs.clone(), datasets, target, keep: receiver.keep, anchor: None };
     match &receiver.goal {
         Goal::Into(_) => {
             cx.after_commit(prune)?;
-            keep_pristine(receiver, &headers).await?;
             cx.board().put(received);
             Ok(Arc::new(Pristine { host: Arc::clone(receiver.zfs.host()), hint: super::CLONE_IT }))
         }
@@ -43,16 +51,6 @@ pub(super) async fn finish(receiver: &Receiver, headers: Vec<StreamHeader>, cx: 
             Ok(Arc::new(volume))
         }
     }
-}
-
-/// Marks what was received, so that it is a copy like any other should the run fail later.
-pub(super) async fn settle_copies(receiver: &Receiver, headers: &[StreamHeader]) -> Result<()> {
-    let target = receiver.target().await?;
-    for header in headers {
-        let dataset = receiver.dataset(&header.part)?;
-        receiver.zfs.set(&format!("{dataset}@{}", header.part.snapshot), "reseed:target", &target).await?;
-    }
-    keep_pristine(receiver, headers).await
 }
 
 fn collect(receiver: &Receiver, headers: &[StreamHeader]) -> Result<Received> {
@@ -65,18 +63,14 @@ fn collect(receiver: &Receiver, headers: &[StreamHeader]) -> Result<Received> {
     Ok(Received { zfs: receiver.zfs.clone(), parts, left_out })
 }
 
-/// Whole copies are made read-only and kept from being mounted, where `zfs receive` could not.
-async fn keep_pristine(receiver: &Receiver, headers: &[StreamHeader]) -> Result<()> {
-    let zfs = &receiver.zfs;
+/// A new copy is made read-only and kept from being mounted, where `zfs receive` could not.
+async fn keep_pristine(zfs: &Zfs, dataset: &str) -> Result<()> {
     if zfs.features().await?.receive_properties {
         return Ok(());
     }
-    for header in headers.iter().filter(|header| header.from_guid.is_none()) {
-        let dataset = receiver.dataset(&header.part)?;
-        for property in ["mountpoint=none"].iter().chain(&PRISTINE) {
-            if let Some((property, value)) = property.split_once('=') {
-                zfs.set(&dataset, property, value).await?;
-            }
+    for property in ["mountpoint=none"].iter().chain(&PRISTINE) {
+        if let Some((property, value)) = property.split_once('=') {
+            zfs.set(dataset, property, value).await?;
         }
     }
     Ok(())

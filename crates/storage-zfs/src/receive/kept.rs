@@ -85,12 +85,3 @@ pub(super) fn base(dataset: &str, outgoing: &Outgoing, cx: &CheckCx) -> Option<S
         None => outgoing.base.clone(),
     }
 }
-
-/// Marks what has been gone on with to its end: it is a snapshot of reseed's like any other.
-pub(super) async fn resumed(receiver: &Receiver, dataset: &str, header: &StreamHeader, cx: &StageCx) -> Result<()> {
-    if goes_on(dataset, header, cx) {
-        let name = format!("{dataset}@{}", header.part.snapshot);
-        receiver.zfs.set(&name, "reseed:target", &receiver.target().await?).await?;
-    }
-    Ok(())
-}

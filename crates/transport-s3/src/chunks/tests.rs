@@ -11,7 +11,7 @@ use reseed_core::{Error, Format, Result};
 use super::*;
 use crate::format::Stream;
 use crate::seal::{Identities, Recipients};
-use crate::store::FileStore;
+use crate::store::{FileStore, Over};
 use crate::store::{Key, Sha256, Store};
 
 /// Pieces of odd sizes, and then an error where one is wanted.
@@ -256,9 +256,9 @@ async fn chunks_in_another_order_never_end_cleanly() {
 struct Failing(Arc<dyn Store>, std::sync::atomic::AtomicUsize);
 
 #[async_trait]
-impl Store for Failing {
-    fn url(&self) -> String {
-        self.0.url()
+impl Over for Failing {
+    fn inner(&self) -> &dyn Store {
+        self.0.as_ref()
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
@@ -266,26 +266,6 @@ impl Store for Failing {
             0 => Err(Error::failed("no")),
             _ => self.0.put(key, bytes, sha256).await,
         }
-    }
-
-    async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
-        self.0.put_new(key, bytes, sha256).await
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.0.get(key).await
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>> {
-        self.0.size(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<crate::store::Object>> {
-        self.0.list(prefix).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.0.delete(key).await
     }
 }
 

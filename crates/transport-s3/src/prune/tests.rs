@@ -9,7 +9,7 @@ use crate::chain::{Link, chains};
 use crate::chunks::{Keeping, Reading, read, write};
 use crate::format::Parent;
 use crate::seal::Identities;
-use crate::store::{FileStore, Sha256};
+use crate::store::{FileStore, Over, Sha256};
 use crate::testing::{how, names, once, put};
 use crate::uploads::Upload;
 use crate::verify::{Depth, verify};
@@ -205,9 +205,9 @@ impl Killed {
 }
 
 #[async_trait]
-impl Store for Killed {
-    fn url(&self) -> String {
-        self.0.url()
+impl Over for Killed {
+    fn inner(&self) -> &dyn Store {
+        self.0.as_ref()
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
@@ -218,18 +218,6 @@ impl Store for Killed {
     async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
         self.act()?;
         self.0.put_new(key, bytes, sha256).await
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.0.get(key).await
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>> {
-        self.0.size(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        self.0.list(prefix).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

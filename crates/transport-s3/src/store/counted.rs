@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reseed_core::Result;
 use reseed_core::stream::Meter;
 
-use super::{Key, Object, Sha256, Store};
+use super::{Key, Over, Store};
 
 /// A store whose objects are counted as they are read.
 #[derive(Debug)]
@@ -24,42 +24,14 @@ impl Counted {
 }
 
 #[async_trait]
-impl Store for Counted {
-    fn url(&self) -> String {
-        self.store.url()
-    }
-
-    async fn judge(&self) -> Result<()> {
-        self.store.judge().await
-    }
-
-    async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
-        self.store.put(key, bytes, sha256).await
-    }
-
-    async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
-        self.store.put_new(key, bytes, sha256).await
+impl Over for Counted {
+    fn inner(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
         let found = self.store.get(key).await?;
         self.read.add(found.as_ref().map_or(0, |bytes| bytes.len() as u64));
         Ok(found)
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>> {
-        self.store.size(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        self.store.list(prefix).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.store.delete(key).await
-    }
-
-    async fn settled(&self) {
-        self.store.settled().await;
     }
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::{Key, Object, Sha256, Store};
+use super::{Key, Over, Sha256, Store};
 
 /// How long an object may still be on its way when nobody waits for it any more. What is not there as a whole by
 /// then is cut off, and never comes to be there.
@@ -73,17 +73,9 @@ impl<T: Send + 'static> Drop for Waiting<T> {
 }
 
 #[async_trait]
-impl Store for Lasting {
-    fn url(&self) -> String {
-        self.store.url()
-    }
-
-    fn weakness(&self) -> Option<&'static str> {
-        self.store.weakness()
-    }
-
-    async fn judge(&self) -> Result<()> {
-        self.store.judge().await
+impl Over for Lasting {
+    fn inner(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
@@ -95,22 +87,6 @@ impl Store for Lasting {
     async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
         let (store, key) = (Arc::clone(&self.store), key.clone());
         self.go_on(None, async move { store.put_new(&key, bytes, sha256).await }).await
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.store.get(key).await
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>> {
-        self.store.size(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        self.store.list(prefix).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.store.delete(key).await
     }
 
     async fn settled(&self) {
@@ -145,9 +121,9 @@ mod tests {
     }
 
     #[async_trait]
-    impl Store for Slow {
-        fn url(&self) -> String {
-            self.store.url()
+    impl Over for Slow {
+        fn inner(&self) -> &dyn Store {
+            &self.store
         }
 
         async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
@@ -158,22 +134,6 @@ mod tests {
         async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
             self.wait().await;
             self.store.put_new(key, bytes, sha256).await
-        }
-
-        async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-            self.store.get(key).await
-        }
-
-        async fn size(&self, key: &Key) -> Result<Option<u64>> {
-            self.store.size(key).await
-        }
-
-        async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-            self.store.list(prefix).await
-        }
-
-        async fn delete(&self, key: &Key) -> Result<()> {
-            self.store.delete(key).await
         }
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::{Error, Result};
 
-use super::{Key, Object, Sha256, Store};
+use super::{Key, Over, Sha256, Store};
 use crate::uploads::now;
 
 /// Where leases are.
@@ -27,9 +27,9 @@ const STALE: Duration = Duration::from_secs(900);
 pub struct Leased(Arc<dyn Store>);
 
 impl Leased {
-    /// Guards this store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self(store)
+    /// The same store, guarded.
+    pub fn over(store: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(Self(store))
     }
 
     async fn alone(&self, leases: &str, mine: &Key) -> Result<bool> {
@@ -53,7 +53,7 @@ impl Leased {
             return Ok(false);
         }
         if begun.elapsed() > STALE / 3 {
-            let error = Error::failed(format!("{} answered too slowly to write {key} alone", self.url()));
+            let error = Error::failed(format!("{} answered too slowly to write {key} alone", self.0.url()));
             return Err(error.hint("run it again"));
         }
         self.0.put(key, bytes, sha256).await.map(|()| true)
@@ -61,21 +61,13 @@ impl Leased {
 }
 
 #[async_trait]
-impl Store for Leased {
-    fn url(&self) -> String {
-        self.0.url()
+impl Over for Leased {
+    fn inner(&self) -> &dyn Store {
+        self.0.as_ref()
     }
 
     fn weakness(&self) -> Option<&'static str> {
         Some("leases guard against two runs at once, as the server knows no conditional writes: that is weaker")
-    }
-
-    async fn judge(&self) -> Result<()> {
-        self.0.judge().await
-    }
-
-    async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
-        self.0.put(key, bytes, sha256).await
     }
 
     async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
@@ -91,26 +83,6 @@ impl Store for Leased {
         let written = written?;
         removed.map(|()| written)
     }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.0.get(key).await
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>> {
-        self.0.size(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        self.0.list(prefix).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.0.delete(key).await
-    }
-
-    async fn settled(&self) {
-        self.0.settled().await;
-    }
 }
 
 #[cfg(test)]
@@ -125,7 +97,11 @@ mod tests {
     struct Careless(FileStore, Option<Barrier>);
 
     #[async_trait]
-    impl Store for Careless {
+    impl Over for Careless {
+        fn inner(&self) -> &dyn Store {
+            &self.0
+        }
+
         fn url(&self) -> String {
             "s3://careless".to_owned()
         }
@@ -141,22 +117,6 @@ mod tests {
         async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
             self.0.put(key, bytes, sha256).await.map(|()| true)
         }
-
-        async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-            self.0.get(key).await
-        }
-
-        async fn size(&self, key: &Key) -> Result<Option<u64>> {
-            self.0.size(key).await
-        }
-
-        async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-            self.0.list(prefix).await
-        }
-
-        async fn delete(&self, key: &Key) -> Result<()> {
-            self.0.delete(key).await
-        }
     }
 
     async fn put_new(store: &dyn Store, text: &'static str) -> bool {
@@ -167,10 +127,10 @@ mod tests {
     #[tokio::test]
     async fn a_careless_server_is_good_enough_with_leases_and_keeps_none() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Leased::new(Arc::new(Careless(FileStore::new(directory.path()), None)));
-        probe(&store).await.unwrap();
-        assert!(put_new(&store, "one").await);
-        assert!(!put_new(&store, "two").await);
+        let store = Leased::over(Arc::new(Careless(FileStore::new(directory.path()), None)));
+        probe(store.as_ref()).await.unwrap();
+        assert!(put_new(store.as_ref(), "one").await);
+        assert!(!put_new(store.as_ref(), "two").await);
         assert_eq!(store.get(&Key::new("a").unwrap()).await.unwrap().unwrap(), "one");
         assert_eq!(store.list("").await.unwrap().len(), 1);
     }
@@ -179,8 +139,8 @@ mod tests {
     async fn of_two_at_the_very_same_time_never_both_write() {
         let directory = tempfile::tempdir().unwrap();
         let careless = Careless(FileStore::new(directory.path()), Some(Barrier::new(2)));
-        let store = Leased::new(Arc::new(careless));
-        let (one, two) = tokio::join!(put_new(&store, "one"), put_new(&store, "two"));
+        let store = Leased::over(Arc::new(careless));
+        let (one, two) = tokio::join!(put_new(store.as_ref(), "one"), put_new(store.as_ref(), "two"));
         assert!(!(one && two));
         assert_eq!(store.list(LEASES).await.unwrap(), []);
     }
@@ -189,12 +149,12 @@ mod tests {
     async fn a_lease_of_a_killed_writer_runs_out() {
         let directory = tempfile::tempdir().unwrap();
         let inner: Arc<dyn Store> = Arc::new(FileStore::new(directory.path()));
-        let store = Leased::new(Arc::clone(&inner));
+        let store = Leased::over(Arc::clone(&inner));
         let lease = Key::new(format!("{LEASES}{}/killed", Sha256::of(b"a"))).unwrap();
         for (at, free) in [(now(), false), (now() - STALE.as_secs() - 1, true)] {
             let bytes = Bytes::from(at.to_string());
             inner.put(&lease, bytes.clone(), Sha256::of(&bytes)).await.unwrap();
-            assert_eq!(put_new(&store, "one").await, free);
+            assert_eq!(put_new(store.as_ref(), "one").await, free);
         }
         assert_eq!(inner.list(LEASES).await.unwrap(), []);
     }

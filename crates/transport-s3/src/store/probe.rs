@@ -77,7 +77,7 @@ mod tests {
     use reseed_core::Class;
 
     use super::*;
-    use crate::store::{FileStore, Object};
+    use crate::store::{FileStore, Over};
 
     #[tokio::test]
     async fn a_good_store_passes_and_keeps_nothing() {
@@ -99,33 +99,17 @@ mod tests {
     struct Careless(FileStore);
 
     #[async_trait]
-    impl Store for Careless {
+    impl Over for Careless {
+        fn inner(&self) -> &dyn Store {
+            &self.0
+        }
+
         fn url(&self) -> String {
             "s3://careless".to_owned()
         }
 
-        async fn put(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<()> {
-            self.0.put(key, bytes, sha256).await
-        }
-
         async fn put_new(&self, key: &Key, bytes: Bytes, sha256: Sha256) -> Result<bool> {
             self.0.put(key, bytes, sha256).await.map(|()| true)
-        }
-
-        async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-            self.0.get(key).await
-        }
-
-        async fn size(&self, key: &Key) -> Result<Option<u64>> {
-            self.0.size(key).await
-        }
-
-        async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-            self.0.list(prefix).await
-        }
-
-        async fn delete(&self, key: &Key) -> Result<()> {
-            self.0.delete(key).await
         }
     }
 

@@ -151,7 +151,7 @@ async fn a_lock_is_kept_by_the_bucket_and_refused_where_there_is_none() {
         let error = probe(store.as_ref()).await.unwrap_err();
         assert!(error.chain().contains("If-None-Match"), "{}", error.chain());
         assert!(error.hint_text().is_some_and(|hint| hint.contains("conditional_writes = false")));
-        store = Arc::new(Leased::new(store));
+        store = Leased::over(store);
     }
     probe(store.as_ref()).await.unwrap();
     let bytes = noise(1, 100);
