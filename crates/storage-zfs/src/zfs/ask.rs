@@ -59,10 +59,10 @@ impl Zfs {
 
     /// Snapshots of every pool that say for which target reseed made them, with that target.
     pub(crate) async fn made_for_targets(&self) -> Result<Vec<(String, String)>> {
-        let flags =
-            ["get", "-Hp", "-t", "snapshot", "-s", "local", "-o", "name,property,value,source", "reseed:target"];
-        let told = parse::properties(&self.run(&flags, &[]).await?);
-        Ok(told.into_iter().filter_map(|(name, mut all)| Some((name, all.remove("reseed:target")?.value))).collect())
+        // An old `zfs` can't be asked for snapshots alone.
+        let flags = ["get", "-Hp", "-s", "local", "-o", "name,property,value,source", "reseed:target"];
+        let told = parse::properties(&self.run(&flags, &[]).await?).into_iter().filter(|(name, _)| name.contains('@'));
+        Ok(told.filter_map(|(name, mut all)| Some((name, all.remove("reseed:target")?.value))).collect())
     }
 
     /// Every bookmark of every pool; none where this `zfs` has none.

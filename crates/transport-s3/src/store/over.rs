@@ -12,7 +12,6 @@ use super::{Key, Object, Sha256, Store};
 /// of [`Store`], with its contract.
 #[async_trait]
 #[expect(missing_docs, reason = "each is described where the store is")]
-#[expect(clippy::missing_errors_doc, reason = "as above")]
 pub trait Over: Debug + Send + Sync {
     /// The other one.
     fn inner(&self) -> &dyn Store;
