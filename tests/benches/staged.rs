@@ -27,19 +27,21 @@ fn main() -> Fallible<()> {
     let server = Seaweed::in_lab(&lab)?;
     let bench = Bench { rclone: rclone(&server)?, lab, pool, server };
     println!("making {megabytes} MB of pages, and {INCREMENT} MB more of them");
-    let streams = bench.streams(megabytes)?;
-    for stream in streams {
-        bench.measure(&stream, rounds)?.tell(&stream);
+    let (streams, mut figures) = (bench.streams(megabytes)?, <[Figures; 2]>::default());
+    for round in 0..rounds {
+        bench.round(round, rounds, &streams, &mut figures)?;
     }
+    streams.iter().zip(&figures).for_each(|(stream, figures)| figures.tell(stream));
     Ok(())
 }
 
-/// A stream of ZFS in a file.
+/// A snapshot of the pages, and the one that its stream starts from.
 struct Stream {
     name: &'static str,
-    file: String,
-    /// The dataset that it is received into, and the snapshot that must be there.
-    base: Option<String>,
+    /// What `zfs send` is told.
+    args: String,
+    guid: String,
+    from_guid: Option<String>,
 }
 
 /// What everything is measured on. The server ends before the lab.
@@ -55,73 +57,76 @@ impl Bench {
     /// A full and an increment after it.
     fn streams(&self, megabytes: u64) -> Fallible<[Stream; 2]> {
         let dataset = self.pool.create("pages", &["recordsize=16k"])?;
-        let send = |name: &'static str, args: String| {
-            let file = self.lab.path(&format!("{name}.zfs"));
-            Tool::new("sh").args(["-c", &format!("zfs send {args} > {file}")]).run()?;
-            Ok::<_, Box<dyn std::error::Error>>(file)
+        let snapshot = |file: &str, megabytes, seed, name: &str| {
+            write_pages(&self.pool.path(&format!("pages/{file}")), megabytes, seed)?;
+            let snapshot = format!("{dataset}@{name}");
+            Tool::new("zfs").args(["snapshot", &snapshot]).run()?;
+            let guid = Tool::new("zfs").args(["get", "-Hp", "-o", "value", "guid", &snapshot]).run()?;
+            Ok::<_, Box<dyn std::error::Error>>((snapshot, format!("{:016x}", guid.trim().parse::<u64>()?)))
         };
-        write_pages(&self.pool.path("pages/one"), megabytes, 1)?;
-        Tool::new("zfs").args(["snapshot", &format!("{dataset}@full")]).run()?;
-        let full = send("full", format!("{dataset}@full"))?;
-        write_pages(&self.pool.path("pages/two"), INCREMENT, 2)?;
-        Tool::new("zfs").args(["snapshot", &format!("{dataset}@next")]).run()?;
-        let next = send("increment", format!("-i {dataset}@full {dataset}@next"))?;
-        let base = Some(full.clone());
-        Ok([Stream { name: "full", file: full, base: None }, Stream { name: "increment", file: next, base }])
+        let (full, guid) = snapshot("one", megabytes, 1, "full")?;
+        let (next, next_guid) = snapshot("two", INCREMENT, 2, "next")?;
+        let args = format!("-i {full} {next}");
+        let increment = Stream { name: "increment", args, guid: next_guid, from_guid: Some(guid.clone()) };
+        Ok([Stream { name: "full", args: full, guid, from_guid: None }, increment])
     }
 
-    fn measure(&self, stream: &Stream, rounds: u64) -> Fallible<Figures> {
-        let mut figures = Figures::default();
-        for round in 0..rounds {
-            let bucket = format!("{}-{round}", stream.name);
-            self.server.bucket(&bucket)?;
-            let table = repository_in_bucket(&self.server, &bucket, self.lab.directory())?;
-            let (put, get) = (self.lab.path("put.toml"), self.lab.path("get.toml"));
-            std::fs::write(&put, format!("name = \"put\"\n{table}{}", put_stages(&stream.file)))?;
-            std::fs::write(&get, format!("name = \"get\"\n{table}{}", get_stages(&self.pool.dataset("copy"))))?;
-            figures.plan = planned(&put)?;
-            figures.put.push(reseed(&put)?);
-            let file = &stream.file;
-            let line = format!("zstd -q -3 -T2 -c {file} | rclone rcat lab:{bucket}/shell.zst");
-            figures.shell.push(shell(&line, &self.rclone)?);
-            let packed = self.lab.path("packed.zst");
-            Tool::new("zstd").args(["-q", "-f", "-3", "-T2", "-o", &packed, file]).run()?;
-            let line = format!("rclone copyto {PARTS} {packed} lab:{bucket}/bare.zst");
-            figures.bare.push(shell(&line, &self.rclone)?);
-            self.copy_is_at(stream)?;
-            figures
-                .receiver
-                .push(shell(&format!("zfs receive -F {} < {}", self.pool.dataset("copy"), stream.file), &[])?);
-            self.copy_is_at(stream)?;
-            figures.get.push(reseed(&get)?);
-            println!("{} {} of {rounds}: {}", stream.name, round + 1, figures.last());
+    /// A round of both streams, as they follow each other in one repository.
+    fn round(&self, round: u64, of: u64, streams: &[Stream; 2], figures: &mut [Figures; 2]) -> Fallible<()> {
+        let bucket = format!("round-{round}");
+        self.server.bucket(&bucket)?;
+        let table = repository_in_bucket(&self.server, &bucket, self.lab.directory())?;
+        let copies = ["got", "received"].map(|name| self.pool.dataset(&format!("{name}-{round}")));
+        for (stream, figures) in streams.iter().zip(figures) {
+            self.measure(stream, &bucket, &table, &copies, figures)?;
+            println!("{} {} of {of}: {}", stream.name, round + 1, figures.last());
         }
-        Ok(figures)
+        Ok(())
     }
 
-    /// Removes the copy, and receives what the stream starts from.
-    fn copy_is_at(&self, stream: &Stream) -> Fallible<()> {
-        let copy = self.pool.dataset("copy");
-        // The first time there is none.
-        let _ = Tool::new("zfs").args(["destroy", "-r", &copy]).output()?;
-        if let Some(base) = &stream.base {
-            shell(&format!("zfs receive -F {copy} < {base}"), &[])?;
-        }
+    fn measure(
+        &self,
+        stream: &Stream,
+        bucket: &str,
+        table: &str,
+        [got, received]: &[String; 2],
+        figures: &mut Figures,
+    ) -> Fallible<()> {
+        let (put, get) = (self.lab.path("put.toml"), self.lab.path("get.toml"));
+        std::fs::write(&put, format!("name = \"put\"\n{table}{}", put_stages(stream)))?;
+        std::fs::write(&get, format!("name = \"get\"\n{table}{}", get_stages(got)))?;
+        let Stream { name, args, .. } = stream;
+        figures.plan = planned(&put)?;
+        figures.put.push(reseed(&put)?);
+        figures.sender.push(shell(&format!("zfs send {args} > /dev/null"), &[])?);
+        let line = format!("zfs send {args} | zstd -q -3 -T2 -c | rclone rcat lab:{bucket}/{name}-shell.zst");
+        figures.shell.push(shell(&line, &self.rclone)?);
+        let (plain, packed) = (self.lab.path("stream.zfs"), self.lab.path("packed.zst"));
+        shell(&format!("zfs send {args} | tee {plain} | zstd -q -f -3 -T2 -o {packed}"), &[])?;
+        let line = format!("rclone copyto {PARTS} {packed} lab:{bucket}/{name}-bare.zst");
+        figures.bare.push(shell(&line, &self.rclone)?);
+        figures.bytes = std::fs::metadata(&plain)?.len();
+        figures.receiver.push(shell(&format!("zfs receive {received} < {plain}"), &[])?);
+        figures.get.push(reseed(&get)?);
         Ok(())
     }
 }
 
-fn put_stages(file: &str) -> String {
+fn put_stages(stream: &Stream) -> String {
+    let words: Vec<_> = stream.args.split(' ').map(|word| format!(", \"{word}\"")).collect();
+    let from = stream.from_guid.as_ref().map(|guid| format!("from_guid = \"{guid}\"\n")).unwrap_or_default();
     format!(
-        "[[stage]]\nuse = \"exec\"\nrole = \"source\"\nformat = \"zfs\"\nargv = [\"cat\", \"{file}\"]\n\n\
-         [[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\n"
+        "[[stage]]\nuse = \"exec\"\nrole = \"source\"\nformat = \"zfs\"\nargv = [\"zfs\", \"send\"{}]\n\
+         guid = \"{}\"\n{from}\n[[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\n",
+        words.concat(),
+        stream.guid
     )
 }
 
 fn get_stages(copy: &str) -> String {
     format!(
         "[[stage]]\nuse = \"s3-get\"\nrepository = \"offsite\"\nstorage = \"zfs\"\n\n\
-         [[stage]]\nuse = \"exec\"\nrole = \"sink\"\nargv = [\"zfs\", \"receive\", \"-F\", \"{copy}\"]\n"
+         [[stage]]\nuse = \"zfs-receive\"\ninto = \"{copy}\"\n"
     )
 }
 
@@ -161,7 +166,10 @@ struct Cost {
 struct Figures {
     /// What `reseed check` says of the memory.
     plan: String,
+    /// Of the stream.
+    bytes: u64,
     put: Vec<Cost>,
+    sender: Vec<Cost>,
     shell: Vec<Cost>,
     bare: Vec<Cost>,
     receiver: Vec<Cost>,
@@ -173,6 +181,7 @@ impl Figures {
         let last = |name: &str, of: &[Cost]| of.last().map(|cost| format!("{name} {:.2} s", cost.seconds));
         let all = [
             last("put", &self.put),
+            last("sender alone", &self.sender),
             last("zstd | rclone rcat", &self.shell),
             last("bare upload", &self.bare),
             last("receiver alone", &self.receiver),
@@ -182,9 +191,8 @@ impl Figures {
     }
 
     fn tell(&self, stream: &Stream) {
-        let bytes = std::fs::metadata(&stream.file).map_or(0, |file| file.len());
-        println!("\n{} of {} MB, planned memory: {}", stream.name, bytes >> 20, self.plan);
-        println!("figure                             median        CPU     memory    ratio  wanted");
+        println!("\n{} of {} MB, planned memory: {}", stream.name, self.bytes >> 20, self.plan);
+        println!("figure                                 median        CPU     memory    ratio  wanted");
         let line = |name: &str, of: &[Cost], against: &[Cost], wanted: &str| {
             let (Some(cost), against) = (median(of), median(against)) else { return };
             let ratio = against.map_or(String::new(), |against| format!("{:.2}", cost.seconds / against.seconds));
@@ -192,10 +200,11 @@ impl Figures {
                 0 => String::new(),
                 kib => format!("{:.0} MiB", kib as f64 / 1024.0),
             };
-            println!("{name:<32} {:>6.2} s  {:>7.2} s  {memory:>9}  {ratio:>7}  {wanted}", cost.seconds, cost.cpu);
+            println!("{name:<36} {:>6.2} s  {:>7.2} s  {memory:>9}  {ratio:>7}  {wanted}", cost.seconds, cost.cpu);
         };
         line("put", &self.put, &self.shell, "at most 0.7 of the shell line");
-        line("zstd -3 -T2 | rclone rcat", &self.shell, &[], "");
+        line("zfs send | zstd -3 -T2 | rclone rcat", &self.shell, &[], "");
+        line("zfs send alone", &self.sender, &[], "");
         line("put, against the bare upload", &self.put, &self.bare, "");
         line("bare upload of the same bytes", &self.bare, &[], "");
         line("get", &self.get, &self.receiver, "at most 1.15 of the receiver");
@@ -280,6 +289,8 @@ fn rclone(server: &Seaweed) -> Fallible<Vec<(&'static str, String)>> {
     })?;
     Ok(vec![
         ("RCLONE_CONFIG", "/dev/null".to_owned()),
+        // With a bundle in the environment it refuses to work at all.
+        ("AWS_CA_BUNDLE", String::new()),
         ("RCLONE_CONFIG_LAB_TYPE", "s3".to_owned()),
         ("RCLONE_CONFIG_LAB_PROVIDER", "Other".to_owned()),
         ("RCLONE_CONFIG_LAB_ENDPOINT", server.endpoint()),

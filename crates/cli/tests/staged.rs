@@ -77,6 +77,7 @@ async fn put(
         recipients: recipients.names(),
         size: written.size,
         sha256: written.sha256,
+        head: None,
         chunks: written.chunks,
     };
     let manifest = Manifest {

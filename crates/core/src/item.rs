@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use pending::{Pass, Pending};
-pub use stream::{Body, Reach, StreamHeader, StreamItem, Wrap};
+pub use stream::{Body, Reach, Resume, Resuming, StreamHeader, StreamItem, Wrap};
 
 use crate::host::Host;
 use crate::names;

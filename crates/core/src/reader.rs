@@ -7,6 +7,9 @@
 
 use std::fmt::{self, Debug};
 
+use crate::Result;
+use crate::stream::BoxStream;
+
 /// Reads one stream as its bytes come, whatever pieces they come in. Its memory is bounded, however long
 /// the stream is.
 pub trait StreamReader: Debug + Send {
@@ -28,6 +31,42 @@ pub trait StreamReader: Debug + Send {
     /// Bytes of the stream in front of the last place at which it can be cut without cutting one of its
     /// records; never more than were pushed.
     fn border(&self) -> u64;
+
+    /// The last place, never behind [`border`](Self::border), at which the stream can be gone on with; `None`
+    /// before there is one, and of a format whose streams can't be.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+}
+
+/// A place in a stream, between two of its records, at which a source can go on that was interrupted, and a
+/// receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes of the stream in front of it.
+    pub offset: u64,
+    /// How the stream begins, in the storage's own words: the same at every place of a stream.
+    pub head: String,
+    /// What is known at this place, in the storage's own words.
+    pub state: String,
+}
+
+/// What a format knows of streams that are gone on with at a [`Place`].
+pub trait Resumption: Sync {
+    /// A reader of what follows a place.
+    ///
+    /// # Errors
+    /// When no stream of this format has such a place.
+    fn reader(&self, place: &Place) -> Result<Box<dyn StreamReader>>;
+
+    /// Whether a receiver that goes on as `token` says has all that is in front of a place of this stream.
+    fn leads_to(&self, place: &Place, token: &str) -> bool;
+
+    /// What such a receiver takes, made of the bytes that follow the place.
+    ///
+    /// # Errors
+    /// When no stream of this format has such a place, or the token is none.
+    fn rest(&self, place: &Place, token: &str, stream: BoxStream) -> Result<BoxStream>;
 }
 
 /// What was seen of a stream.

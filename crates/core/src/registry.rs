@@ -14,7 +14,7 @@ use crate::Format;
 use crate::codec::Codec;
 use crate::config::BuildCx;
 use crate::host::Host;
-use crate::reader::StreamReader;
+use crate::reader::{Resumption, StreamReader};
 use crate::stage::Stage;
 use crate::undo::{Chore, Record, StoredChore, StoredUndo, Undo};
 
@@ -85,6 +85,8 @@ pub struct ReaderPlugin {
     pub looks: fn(&[u8]) -> bool,
     /// Opens a reader for a stream that has not begun.
     pub open: fn() -> Box<dyn StreamReader>,
+    /// What it knows of streams that are gone on with in their middle, where it knows how.
+    pub resumption: Option<&'static dyn Resumption>,
 }
 
 /// Bytes from which every format is known.
@@ -271,6 +273,11 @@ pub fn codec(spec: &str) -> Option<Arc<dyn Codec>> {
 pub fn reader(format: &str) -> Option<Box<dyn StreamReader>> {
     let plugin = inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| plugin.format.as_str() == format)?;
     Some((plugin.open)())
+}
+
+/// What this format knows of streams that are gone on with in their middle.
+pub fn resumption(format: &str) -> Option<&'static dyn Resumption> {
+    inventory::iter::<ReaderPlugin>.into_iter().find(|plugin| plugin.format.as_str() == format)?.resumption
 }
 
 /// The format of a stream that begins like this: with at least [`ENOUGH`] bytes, or all that it has.

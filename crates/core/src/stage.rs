@@ -22,7 +22,7 @@ pub(crate) use adapters::{receive, report_received, unexpected};
 pub use around::{Around, AroundStage};
 pub use board::Board;
 pub use context::{CheckCx, StageCx};
-pub use holdings::{Holding, Holdings};
+pub use holdings::{CutOff, Holding, Holdings};
 pub(crate) use limited::Limited;
 pub use meters::{Flowing, Meters};
 pub use run::{Ahead, Run};

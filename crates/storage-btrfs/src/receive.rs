@@ -154,7 +154,7 @@ impl Sink for Receiver {
         let filesystem = check::filesystem(&table, &self.into, self.btrfs.host().name())?;
         let held = table.of(filesystem).into_iter().filter(|seen| seen.subvolume.readonly);
         let guids: Vec<_> = held.map(|seen| seen.subvolume.identity().to_owned()).collect();
-        let holding = |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guids.clone() };
+        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
         Ok(Holdings { target, datasets: wanted.iter().map(holding).collect() })
     }
 

@@ -221,7 +221,7 @@ impl Sink for Directory {
             _ => vec![],
         };
         cx.board().put(kept);
-        let holding = |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guids.clone() };
+        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
         Ok(Holdings { target: self.store.path.clone(), datasets: wanted.iter().map(holding).collect() })
     }
 

@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 use crate::aside::Live;
 use crate::mapping::{Goal, Mapping, Unmapped};
 use crate::name;
+use crate::partial::Partials;
 use crate::shared::{FORMAT, ReceivePlan, SourcePlan, TERMS, unborn};
 use crate::zfs::Zfs;
 use crate::{check, leftovers};
@@ -206,7 +207,9 @@ impl Sink for Receiver {
         let all = self.zfs.snapshots_of(&names).await?;
         for ((part, _), snapshots) in assigned.into_iter().zip(all) {
             let held = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark());
-            datasets.push(Holding { dataset: part.dataset, guids: held.map(|snapshot| snapshot.guid).collect() });
+            let cut_off = Partials::of(cx, &part.dataset).map(|partial| partial.token.cut_off());
+            let guids = held.map(|snapshot| snapshot.guid).collect();
+            datasets.push(Holding { dataset: part.dataset, guids, cut_off });
         }
         Ok(Holdings { target: self.target().await?, datasets })
     }

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use reseed_core::config::{BuildCx, Located};
 use reseed_core::guard::Grant;
 use reseed_core::host::{Command, Job};
-use reseed_core::item::{SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
+use reseed_core::item::{Pass, Resume, SnapshotPart, SnapshotSet, StreamHeader, StreamItem};
+use reseed_core::reader::Place;
 use reseed_core::registry::StageConfig;
 use reseed_core::stage::{CheckCx, Holdings, Source, SourceStage, Stage, StageCx};
 use reseed_core::{Format, Result, register_stage};
@@ -24,7 +25,7 @@ use crate::check;
 use crate::parse::{Snapshot, estimate};
 use crate::partial::{Partial, Partials, Resuming};
 use crate::shared::{Chain, FORMAT, SendPlan, SentWith, SourcePlan, unborn};
-use crate::stream::{Expected, Whole};
+use crate::stream::{Expected, Joined, Spot, Whole};
 use crate::zfs::Zfs;
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
@@ -116,7 +117,9 @@ impl Source for Sender {
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {
         let zfs = zfs_of(&set.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
-        let mut made = Made { zfs: &zfs, set, means: &means, streams: vec![], resuming: vec![], chains: vec![] };
+        let resumes = zfs.features().await?.send_resumes;
+        let mut made =
+            Made { zfs: &zfs, set, means: &means, resumes, streams: vec![], resuming: vec![], chains: vec![] };
         for part in &set.parts {
             made.streams_of(part, held.of(&part.dataset), cx).await?;
         }
@@ -131,6 +134,8 @@ struct Made<'a> {
     zfs: &'a Zfs,
     set: &'a SnapshotSet,
     means: &'a Means,
+    /// Whether `zfs send` can begin in the middle of a stream.
+    resumes: bool,
     streams: Vec<StreamItem>,
     resuming: Vec<Partial>,
     chains: Vec<Chain>,
@@ -172,11 +177,39 @@ impl Made<'_> {
     fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job, rest: bool) {
         let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
         let left_out = self.set.left_out.clone();
-        let header =
-            StreamHeader { part, from_guid, format: FORMAT, encodings: vec![], estimate, left_out, branches: vec![] };
+        let header = StreamHeader {
+            part,
+            from_guid,
+            goes_on: rest,
+            format: FORMAT,
+            encodings: vec![],
+            estimate,
+            left_out,
+            branches: vec![],
+        };
         let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
         stream.pending.pass(Arc::new(Whole(expected)));
+        if self.resumes && !rest {
+            stream = stream.resumed_by(Arc::new(FromPlace(self.zfs.clone())));
+        }
         self.streams.push(stream);
+    }
+}
+
+/// A stream from a place in its middle on, by a token that is made for that.
+struct FromPlace(Zfs);
+
+#[async_trait]
+impl Resume for FromPlace {
+    async fn behind(&self, place: &Place) -> Result<Option<(Job, Arc<dyn Pass>)>> {
+        let spot = Spot::read(place)?;
+        let Some(token) = spot.token().map(|token| token.to_string()) else { return Ok(None) };
+        // Asked for its size first, `zfs` says whether it takes the token and has the snapshot.
+        if ask_estimate(&self.0, Zfs::command(&["send", "-n", "-P", "-t", &token], &[])?).await.is_none() {
+            return Ok(None);
+        }
+        let job = Job::from(Zfs::command(&["send", "-t", &token], &[])?);
+        Ok(Some((job, Arc::new(Joined(spot)))))
     }
 }
 

@@ -19,10 +19,12 @@ mod fletcher;
 mod join;
 mod nvlist;
 mod parser;
+mod place;
 mod plugin;
 mod promised;
 mod reader;
 mod record;
+mod rest;
 pub mod token;
 mod watch;
 
@@ -31,8 +33,10 @@ pub use fletcher::{Fletcher, Order};
 pub use join::Join;
 pub use nvlist::{List, Value};
 pub use parser::{Event, Parser};
+pub(crate) use place::Spot;
 pub use reader::{Expected, Reader, Resumable, Seen};
 pub use record::{Begin, Body, Extent, Features, HEAD, NAMES, Record};
+pub(crate) use rest::Joined;
 pub use watch::Whole;
 
 #[cfg(test)]

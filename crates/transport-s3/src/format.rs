@@ -6,7 +6,8 @@
 //! - `chunks/UPLOAD/000/00000000-FRAME.zst` is the first piece of the first stream of an upload, `FRAME` the
 //!   SHA-256 of its zstd frame; an upload has the name of the run that began it.
 //! - `…-FRAME-OBJECT.zst.age` is the same, encrypted, `OBJECT` the SHA-256 of the object.
-//! - `uploads/UPLOAD/000000.json` and the next numbers say what becomes of an upload, see [`crate::uploads`].
+//! - `uploads/UPLOAD/000000.json` and the next numbers say what becomes of an upload, and
+//!   `uploads/UPLOAD/kept/000/00000000.json` how one can go on behind a chunk, see [`crate::uploads`].
 //!
 //! A manifest is written last and only where there is none: without it the increment does not exist.
 
@@ -24,8 +25,8 @@ use crate::store::{Key, Sha256};
 
 pub(crate) use names::safe;
 pub use names::{
-    CHUNKS, ChunkName, MANIFESTS, UPLOADS, chunk_key, chunk_stem, chunks_of, encrypted, is_of, manifest_key, position,
-    record_key, record_position, records_of,
+    CHUNKS, ChunkName, MANIFESTS, UPLOADS, chunk_key, chunk_stem, chunks_of, encrypted, is_of, manifest_key, mark_key,
+    marks_of, position, record_key, record_position, records_of,
 };
 
 /// What every manifest calls itself.
@@ -103,6 +104,10 @@ pub struct Stream {
     /// SHA-256 of those bytes.
     #[serde(with = "hex")]
     pub sha256: Sha256,
+    /// How the stream begins, in the storage's own words, where a receiver that was cut off can go on at some of
+    /// its chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// The pieces, in order.
     pub chunks: Vec<Chunk>,
 }
@@ -125,6 +130,9 @@ pub struct Chunk {
     pub frame: Option<Sha256>,
     /// Bytes of the stream that are in it.
     pub size: u64,
+    /// What is known in front of it, in the storage's own words, where a stream can be gone on with there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// A file beside the streams, cut and compressed as they are.
@@ -281,6 +289,7 @@ impl FileBeside {
             recipients: self.recipients.clone(),
             size: self.size,
             sha256: self.sha256,
+            head: None,
             chunks: self.chunks.clone(),
         }
     }

@@ -1,5 +1,7 @@
 //! The stage `s3-get`.
 
+mod rest;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,8 +38,9 @@ struct GetConfig {
     /// The manifest up to which is restored, as `reseed staged list --json` and `show` name it; by default the
     /// newest.
     state: Option<String>,
-    /// Whether a run that was interrupted keeps the increments that had come whole, so that the next one goes on
-    /// behind them. Off by default: a run that fails leaves nothing. Of no use where it is received in place.
+    /// Whether a run that was interrupted keeps the increments that had come whole, and where the receiver can what
+    /// had come of the next, so that the next run goes on behind that. Off by default: a run that fails leaves
+    /// nothing. Of no use where it is received in place.
     #[serde(default)]
     resume: bool,
     /// Chunks that are fetched ahead of the receiver, from 1 to 64; by default 4.
@@ -118,7 +121,7 @@ impl Stage for Get {
     }
 
     async fn check(&self, cx: &CheckCx) -> Result<()> {
-        let missing = self.missing(cx).await.map_err(Error::into_refusal)?;
+        let (missing, held) = self.missing(cx).await.map_err(Error::into_refusal)?;
         missing
             .iter()
             .flat_map(|link| link.manifest.stored())
@@ -130,11 +133,17 @@ impl Stage for Get {
         };
         let (number, mib) = (missing.len(), stored.div_ceil(1 << 20));
         cx.note(format!("from {}: {what}, {number} manifests, {chunks} chunks, {mib} MiB", self.store.url()));
+        for stream in missing.first().iter().flat_map(|link| &link.manifest.streams) {
+            if let Some(rest) = rest::of(stream, &self.storage, &held).filter(|_| self.resume) {
+                let (dataset, skipped, of) = (&stream.dataset, rest.chunk, stream.chunks.len());
+                cx.note(format!("{dataset}: goes on where it was cut off, behind {skipped} of {of} chunks"));
+            }
+        }
         Ok(())
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
-        let missing = self.missing(cx).await?;
+        let (missing, held) = self.missing(cx).await?;
         let newest = missing.last().ok_or_else(|| Error::failed("there is nothing to get"))?;
         let facts = newest.manifest.facts.clone();
         cx.board().put(self.beside(&newest.manifest));
@@ -150,9 +159,13 @@ impl Stage for Get {
                 .map(|left| LeftOut { dataset: left.dataset.clone(), mountpoint: left.mountpoint.clone() })
                 .collect();
             for stream in &link.manifest.streams {
-                cx.meters().expect(stream.size);
-                let bytes = Metered::boxed(read(&store, stream, &self.how), Arc::clone(&cx.meters().stream));
-                streams.push(StreamItem::here(self.header(stream, left_out.clone()), bytes));
+                let header = self.header(stream, left_out.clone());
+                let (header, bytes) = match rest::of(stream, &self.storage, &held).filter(|_| self.resume) {
+                    Some(rest) => rest.of(header, &store, stream, &self.how)?,
+                    None => (header, read(&store, stream, &self.how)),
+                };
+                header.estimate.into_iter().for_each(|bytes| cx.meters().expect(bytes));
+                streams.push(StreamItem::here(header, Metered::boxed(bytes, Arc::clone(&cx.meters().stream))));
             }
         }
         Ok(Item { facts, ..input.with(Payload::Streams(streams)) })
@@ -217,8 +230,8 @@ impl Get {
         FilesBeside(newest.files.iter().map(file).collect())
     }
 
-    /// The manifests whose streams the target lacks.
-    async fn missing(&self, cx: &CheckCx) -> Result<Vec<Link>> {
+    /// The manifests whose streams the target lacks, and what it holds.
+    async fn missing(&self, cx: &CheckCx) -> Result<(Vec<Link>, Holdings)> {
         let chosen = cx.board().get::<Chosen>().ok_or_else(|| Error::failed("the repository was not surveyed"))?;
         let newest = chosen.0.last().ok_or_else(|| Error::failed("the chain is empty"))?;
         let parts: Vec<_> = newest.manifest.streams.iter().map(Stream::part).collect();
@@ -228,13 +241,14 @@ impl Get {
             let error = Error::refused(format!("{} holds the newest that is in {}", held.target, self.store.url()));
             return Err(error.hint("there is nothing to do until s3-put has run again"));
         }
-        Ok(chosen.0[start..].to_vec())
+        Ok((chosen.0[start..].to_vec(), held))
     }
 
     fn header(&self, stream: &Stream, left_out: Vec<LeftOut>) -> StreamHeader {
         StreamHeader {
             part: stream.part(),
             from_guid: stream.from_guid.clone(),
+            goes_on: false,
             format: Format::named(self.storage.clone()),
             encodings: vec![],
             estimate: Some(stream.size),
@@ -259,3 +273,6 @@ fn sizes(links: &[Link]) -> (usize, u64) {
     let chunks = links.iter().flat_map(|link| &link.manifest.streams).flat_map(|stream| &stream.chunks);
     (chunks.clone().count(), chunks.map(|chunk| chunk.stored).sum())
 }
+
+#[cfg(test)]
+mod tests;

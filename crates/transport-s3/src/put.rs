@@ -167,8 +167,7 @@ impl Stage for Put {
             None => None,
         };
         let guid = |part: &SnapshotPart| Some(base.as_ref()?.1.manifest.of(&part.dataset)?.guid.clone());
-        let holding =
-            |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guid(part).into_iter().collect() };
+        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guid(part).into_iter().collect());
         let target = self.store.url();
         Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
     }

@@ -47,6 +47,7 @@ pub(crate) fn stream(depth: u32, chunks: Vec<Chunk>, sha256: Sha256) -> Stream {
         recipients: vec![],
         size: chunks.iter().map(|chunk| chunk.size).sum(),
         sha256,
+        head: None,
         chunks,
     }
 }

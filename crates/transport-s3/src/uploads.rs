@@ -9,7 +9,10 @@
 //! - `taken`: another run goes on with it.
 //! - `left`: its run has failed, and left it for another.
 //! - `closed`: its manifest is being written, or its chunks removed. Nothing comes after it.
+//!
+//! Beside them is a mark for each chunk that is kept, where a later run may go on behind it, see [`Mark`].
 
+mod kept;
 mod owner;
 
 use std::collections::BTreeMap;
@@ -17,13 +20,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reseed_core::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::every_manifest;
-use crate::format::{self, MANIFESTS, Manifest, Parent, UPLOADS, VERSION, chunks_of, record_key, records_of, safe};
+use crate::format::{
+    self, MANIFESTS, Manifest, Parent, UPLOADS, VERSION, chunks_of, record_key, record_position, records_of, safe,
+};
 use crate::seal::Trust;
 use crate::store::{Key, Sha256, Store};
 
+pub use kept::{Ahead, Before, Mark, Marks, before};
 pub use owner::Owner;
 
 /// What every record of an upload calls itself.
@@ -119,9 +126,11 @@ pub async fn uploads(store: &dyn Store) -> Result<Vec<Found>> {
 async fn found(store: &dyn Store, prefix: &str) -> Result<Vec<Found>> {
     let mut all: BTreeMap<String, Found> = BTreeMap::new();
     for object in store.list(prefix).await? {
-        let Some((id, number)) = format::record_position(&object.key) else { continue };
+        let Some((id, number)) = record_position(&object.key) else { continue };
         let bytes = store.get(&object.key).await?;
-        let record = bytes.and_then(|bytes| read(&object.key, &bytes).ok()).filter(|record| safe(&record.upload) == id);
+        let record = bytes
+            .and_then(|bytes| read_as::<Record>(&object.key, &bytes, FORMAT).ok())
+            .filter(|record| safe(&record.upload) == id);
         let name = record.as_ref().map_or_else(|| id.clone(), |record| record.upload.clone());
         let upload = all.entry(id).or_insert_with(|| Found { id: name, records: BTreeMap::new() });
         upload.records.insert(number, record);
@@ -129,8 +138,8 @@ async fn found(store: &dyn Store, prefix: &str) -> Result<Vec<Found>> {
     Ok(all.into_values().collect())
 }
 
-fn read(key: &Key, bytes: &[u8]) -> Result<Record> {
-    format::check_preface(key, bytes, FORMAT)?;
+fn read_as<T: DeserializeOwned>(key: &Key, bytes: &[u8], format: &str) -> Result<T> {
+    format::check_preface(key, bytes, format)?;
     serde_json::from_slice(bytes).map_err(|error| format::altered(key).because(error))
 }
 
@@ -242,7 +251,9 @@ impl Upload {
 }
 
 async fn forget(store: &dyn Store, id: &str) -> Result<()> {
-    for object in store.list(&records_of(id)).await? {
+    let (records, marks): (Vec<_>, Vec<_>) =
+        store.list(&records_of(id)).await?.into_iter().partition(|object| record_position(&object.key).is_some());
+    for object in marks.into_iter().chain(records) {
         store.delete(&object.key).await?;
     }
     Ok(())

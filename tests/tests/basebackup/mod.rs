@@ -364,12 +364,12 @@ impl Stage for Damaged {
         let mut item = self.0.run(input, cx).await?;
         if let Payload::Streams(streams) = &mut item.payload {
             let damaged = std::mem::take(streams).into_iter().map(|stream| {
-                let StreamItem { header, body, pending, wrap } = stream;
+                let StreamItem { header, body, pending, wrap, resume } = stream;
                 let body = match body {
                     Body::Here(inner) => Body::Here(Box::new(Flip { inner, at: 5 << 20 })),
                     other => other,
                 };
-                StreamItem { header, body, pending, wrap }
+                StreamItem { header, body, pending, wrap, resume }
             });
             *streams = damaged.collect();
         }

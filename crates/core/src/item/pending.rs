@@ -69,6 +69,16 @@ impl Pending {
         Self(self.0.into_iter().filter(|step| matches!(step, Step::Pass(pass) if !pass.reads())).collect())
     }
 
+    /// How many passes read the bytes.
+    pub(super) fn readers(&self) -> usize {
+        self.0.iter().filter(|step| matches!(step, Step::Pass(pass) if pass.reads())).count()
+    }
+
+    /// Asks for all that another asks for, behind what is asked for here.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The codecs alone, for a stream whose passes are done.
     pub fn without_passes(self) -> Self {
         Self(self.0.into_iter().filter(|step| matches!(step, Step::Codec(_))).collect())

@@ -3,9 +3,12 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use super::{LeftOut, Pending, SnapshotPart};
+use async_trait::async_trait;
+
+use super::{LeftOut, Pass, Pending, SnapshotPart};
 use crate::codec::Codec;
 use crate::host::{Command, Host, Job, linked, linked_then, open, through};
+use crate::reader::Place;
 use crate::stream::{BoxStream, Deferred, Meter, Metered};
 use crate::{Encoding, Error, Format, Result, StreamKind, names};
 
@@ -16,6 +19,8 @@ pub struct StreamHeader {
     pub part: SnapshotPart,
     /// The snapshot that the receiver must hold already; `None` for a full stream.
     pub from_guid: Option<String>,
+    /// Whether it goes on with what the receiver has of it since it was cut off.
+    pub goes_on: bool,
     /// The storage's format.
     pub format: Format,
     /// What was done to the bytes, the last one outermost.
@@ -60,6 +65,27 @@ pub struct StreamItem {
     pub pending: Pending,
     /// What a transport makes of the receiver's job, so that it understands the wire.
     pub wrap: Option<Wrap>,
+    /// How its source makes what follows a place in its middle, where it can.
+    pub resume: Option<Resuming>,
+}
+
+/// How a stream can be made from a place in its middle on.
+#[derive(Clone)]
+pub struct Resuming {
+    source: Arc<dyn Resume>,
+    /// Passes that read the bytes and are the source's own: it asks for others instead.
+    own: usize,
+}
+
+/// A source that can make a stream from a place in its middle on.
+#[async_trait]
+pub trait Resume: Send + Sync {
+    /// The job that makes it on the stream's host, and what makes of that job's bytes those that follow the
+    /// place; `None` where there is no such job any more.
+    ///
+    /// # Errors
+    /// When the place is none of this stream.
+    async fn behind(&self, place: &Place) -> Result<Option<(Job, Arc<dyn Pass>)>>;
 }
 
 /// Makes a job that takes what the wire brings out of a job that takes a plain stream. The job that
@@ -91,12 +117,19 @@ pub enum Reach {
 impl StreamItem {
     /// A stream that a job will make.
     pub fn from_job(header: StreamHeader, host: Arc<dyn Host>, job: Job) -> Self {
-        Self { header, body: Body::Job { host, job }, pending: Pending::default(), wrap: None }
+        Self { header, body: Body::Job { host, job }, pending: Pending::default(), wrap: None, resume: None }
     }
 
     /// A stream in this process.
     pub fn here(header: StreamHeader, stream: BoxStream) -> Self {
-        Self { header, body: Body::Here(stream), pending: Pending::default(), wrap: None }
+        Self { header, body: Body::Here(stream), pending: Pending::default(), wrap: None, resume: None }
+    }
+
+    /// The same stream, whose source can make it from a place in its middle on. What was asked for by now is the
+    /// source's own.
+    pub fn resumed_by(mut self, source: Arc<dyn Resume>) -> Self {
+        self.resume = Some(Resuming { source, own: self.pending.readers() });
+        self
     }
 
     /// The kind that this stream has.
@@ -112,6 +145,27 @@ impl StreamItem {
             Body::Job { host, .. } if !host.is_local() => Reach::Far,
             _ => Reach::Here,
         }
+    }
+
+    /// Becomes what follows a place of the stream, where its source can make just that and nothing was asked for
+    /// that must see all of it; whether it has. What its source itself asked for comes first.
+    ///
+    /// # Errors
+    /// When the source can't be asked, or the place is none of this stream.
+    pub async fn go_on_behind(&mut self, place: &Place) -> Result<bool> {
+        let (Some(resume), Body::Job { job, .. }, None) = (&self.resume, &mut self.body, &self.wrap) else {
+            return Ok(false);
+        };
+        if !self.pending.codecs().is_empty() || self.pending.readers() > resume.own {
+            return Ok(false);
+        }
+        let Some((rest, pass)) = resume.source.behind(place).await? else { return Ok(false) };
+        *job = rest;
+        let others = std::mem::take(&mut self.pending).indifferent();
+        self.pending.pass(pass);
+        self.pending.append(others);
+        self.resume = None;
+        Ok(true)
     }
 
     /// Opens the stream in this process, everything pending done; `plain` counts the bytes before
@@ -187,19 +241,19 @@ impl StreamItem {
 
     /// Puts commands behind the sender's job, or in front of the receiver's.
     fn filtered_there(self, steps: Vec<Command>, same: bool) -> Self {
-        let Self { header, body, pending, wrap } = self;
+        let Self { header, body, pending, wrap, resume: _ } = self;
         let pending = pending.passes();
         match (body, wrap) {
             (Body::Job { host, job }, None) => {
                 let job = steps.into_iter().fold(job, linked_then);
                 let pending = if same { pending } else { pending.indifferent() };
-                Self { header, body: Body::Job { host, job }, pending, wrap: None }
+                Self { header, body: Body::Job { host, job }, pending, wrap: None, resume: None }
             }
             (body, Some(wrap)) => {
                 let inner: Wrap = Arc::new(move |job: Job| wrap(in_front(&steps, job)));
-                Self { header, body, pending, wrap: Some(inner) }
+                Self { header, body, pending, wrap: Some(inner), resume: None }
             }
-            (body, None) => Self { header, body, pending, wrap: None },
+            (body, None) => Self { header, body, pending, wrap: None, resume: None },
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use self::filter::ExecFilter;
 use self::program::Program;
 use self::sink::ExecSink;
-use self::source::ExecSource;
+use self::source::{ExecSource, Sends};
 use super::here;
 use crate::config::{Located, Ref};
 use crate::host::Host;
@@ -65,6 +65,14 @@ struct ExecConfig {
     /// For a source: the format of what it writes, as its receivers call it. By default that of the snapshot.
     #[serde(default)]
     format: Option<Located<String>>,
+    /// For a source that is the first stage: identity of the snapshot that it writes, in the storage's own
+    /// terms; for ZFS the GUID as 16 hex digits. A repository keeps streams of a storage only with the right one.
+    #[serde(default)]
+    guid: Option<Located<String>>,
+    /// For a source that is the first stage: identity of the snapshot that its stream starts from. By default
+    /// it is a whole.
+    #[serde(default)]
+    from_guid: Option<Located<String>>,
     /// For a source or a sink: the command that takes back what it left, run where and as the command
     /// itself if the run fails. It must be content with finding nothing, and with being run twice.
     #[serde(default)]
@@ -105,6 +113,7 @@ pub struct Exec {
     on: Option<Arc<dyn Host>>,
     encodes: Option<String>,
     decodes: Option<String>,
+    sends: Sends,
     undo: Option<Vec<String>>,
 }
 
@@ -116,7 +125,14 @@ impl Exec {
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         let argv: Vec<_> = argv.into_iter().map(Into::into).collect();
         assert!(!argv.is_empty(), "a command begins with its program");
-        Self { program: Program::new(argv), on: None, encodes: None, decodes: None, undo: None }
+        Self {
+            program: Program::new(argv),
+            on: None,
+            encodes: None,
+            decodes: None,
+            sends: Sends::default(),
+            undo: None,
+        }
     }
 
     /// Runs it on this machine. By default, for a filter, where the stream is; else on this one.
@@ -149,6 +165,13 @@ impl Exec {
         self
     }
 
+    /// Tells of which snapshot the stream of a source is, and from which one it starts, in the storage's own
+    /// terms; without the latter it is a whole.
+    pub fn sends(mut self, guid: impl Into<String>, from_guid: Option<String>) -> Self {
+        self.sends = Sends { guid: Some(guid.into()), from_guid };
+        self
+    }
+
     /// The command that takes back what a source or a sink left.
     pub fn undo<S: Into<String>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
         self.undo = Some(argv.into_iter().map(Into::into).collect());
@@ -164,7 +187,8 @@ impl Exec {
     /// As a source. Without a format it gives that of the snapshot that it is given.
     pub fn source(self, format: Option<Format>) -> Arc<dyn Stage> {
         let undo = self.undo.map(|argv| self.program.with(argv));
-        Arc::new(ExecSource { program: self.program, on: self.on.unwrap_or_else(here), format, undo })
+        let (on, sends) = (self.on.unwrap_or_else(here), self.sends);
+        Arc::new(ExecSource { program: self.program, on, format, sends, undo })
     }
 
     /// As a sink.

@@ -171,7 +171,7 @@ fn end_of(branch: &Branch, input: &Kind) -> Result<Kind, Box<Mismatch>> {
 fn both(one: &Holdings, other: &Holdings) -> Holdings {
     let common = |holding: &Holding| {
         let guids = holding.guids.iter().filter(|guid| other.of(&holding.dataset).contains(guid)).cloned();
-        Holding { dataset: holding.dataset.clone(), guids: guids.collect() }
+        Holding::of(&holding.dataset, guids.collect())
     };
     Holdings { target: format!("{}+{}", one.target, other.target), datasets: one.datasets.iter().map(common).collect() }
 }

@@ -215,6 +215,7 @@ fn header(taking: &Taking, cx: &StageCx) -> StreamHeader {
     StreamHeader {
         part,
         from_guid: base.map(|base| base.manifest.checksum.clone()),
+        goes_on: false,
         format: FORMAT,
         encodings: vec![],
         // How much an increment will be, nobody knows beforehand.

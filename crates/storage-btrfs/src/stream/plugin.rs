@@ -39,7 +39,7 @@ const NAMES: [&str; 27] = [
 ];
 
 inventory::submit! {
-    ReaderPlugin { format: FORMAT, looks, open: || Box::new(Verifier::any()) }
+    ReaderPlugin { format: FORMAT, looks, open: || Box::new(Verifier::any()), resumption: None }
 }
 
 fn looks(bytes: &[u8]) -> bool {

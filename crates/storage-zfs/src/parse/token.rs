@@ -1,6 +1,8 @@
 //! What `zfs send -nv -t TOKEN` tells of a token: it takes it apart on any machine, before it looks
 //! for the snapshot.
 
+use reseed_core::stage::CutOff;
+
 use super::listing::hex;
 
 /// What a receive that was cut off, and can be resumed, is of.
@@ -33,6 +35,11 @@ impl Token {
             from_guid: number("fromguid").filter(|guid| *guid != 0).map(hex),
             bytes: number("bytes").unwrap_or(0),
         })
+    }
+
+    /// What the target has, as every stage knows it.
+    pub(crate) fn cut_off(&self) -> CutOff {
+        CutOff { guid: self.to_guid.clone(), from_guid: self.from_guid.clone(), token: self.text.clone() }
     }
 
     /// Whether this is the form of a token: nothing else is handed to a command.

@@ -29,7 +29,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     }
     match &receiver.goal {
         // What is there stays as it is until the rest has come.
-        Goal::Into(_) if kept::goes_on(&dataset, header, cx) => {}
+        Goal::Into(_) if header.goes_on => {}
         Goal::Into(into) => {
             kept::give_up(receiver, &dataset, cx).await?;
             let kept = || Kept::part_of(&header.part.guid, resumable);

@@ -1,7 +1,7 @@
 //! What an interrupted transfer left here, and what this one may leave.
 
 use reseed_core::Result;
-use reseed_core::item::{SnapshotPart, StreamHeader};
+use reseed_core::item::{ArrivalsStay, SnapshotPart};
 use reseed_core::stage::{CheckCx, StageCx};
 
 use super::Receiver;
@@ -50,16 +50,14 @@ pub(super) async fn look(receiver: &Receiver, all: &[(SnapshotPart, String)], cx
 /// Whether what arrives before a cut may be kept: beside the live data, of a source that can go on
 /// where it was cut. A source in front of a `tee` answers to all branches and keeps nothing for one.
 pub(super) async fn may_keep(receiver: &Receiver, cx: &CheckCx) -> Result<bool> {
-    let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(false) };
     let direct = matches!(receiver.goal, Goal::Into(_)) && cx.branch().is_none();
-    Ok(direct
-        && receiver.zfs.features().await?.receive_resumable
-        && zfs_of(&source.host, cx).features().await?.send_resumes)
-}
-
-/// Whether this stream goes on with what is there.
-pub(super) fn goes_on(dataset: &str, header: &StreamHeader, cx: &CheckCx) -> bool {
-    Resuming::into(cx, dataset).is_some_and(|partial| partial.token.to_guid == header.part.guid)
+    if !direct || !receiver.zfs.features().await?.receive_resumable {
+        return Ok(false);
+    }
+    match cx.board().get::<SourcePlan>() {
+        Some(source) => Ok(zfs_of(&source.host, cx).features().await?.send_resumes),
+        None => Ok(cx.board().get::<ArrivalsStay>().is_some()),
+    }
 }
 
 /// Gives up what is there and will not be gone on with.

@@ -26,6 +26,14 @@ impl Order {
         }
     }
 
+    /// The bytes of a number of 32 bits.
+    pub(super) fn bytes32(self, number: u32) -> [u8; 4] {
+        match self {
+            Self::Little => number.to_le_bytes(),
+            Self::Big => number.to_be_bytes(),
+        }
+    }
+
     /// A number of 64 bits.
     pub(super) fn u64(self, bytes: [u8; 8]) -> u64 {
         match self {

@@ -77,7 +77,7 @@ fn differs(first: &Begin, rest: &Begin) -> Option<String> {
 }
 
 /// A head with its checksums as they are behind these sums.
-fn sealed(mut head: [u8; HEAD], ends: bool, sums: &mut Fletcher) -> [u8; HEAD] {
+pub(super) fn sealed(mut head: [u8; HEAD], ends: bool, sums: &mut Fletcher) -> [u8; HEAD] {
     if ends {
         put(&mut head, 8, sums);
     }

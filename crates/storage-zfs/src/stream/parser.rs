@@ -1,9 +1,10 @@
 //! Takes a stream apart as its bytes come, whatever pieces they come in, and proves its checksums.
 
+use super::Resumable;
 use super::broken::Broken;
 use super::fletcher::{Fletcher, Order};
 use super::nvlist::List;
-use super::record::{BEGIN, Body, CHECKSUM, END, HEAD, Head, Look, NAMES, Record, is_possible};
+use super::record::{BEGIN, Begin, Body, CHECKSUM, END, HEAD, Head, Look, NAMES, Record, is_possible};
 
 /// Lists that are larger are proven as everything is, but not read.
 const LARGEST_LIST_READ: u64 = 16 << 20;
@@ -82,6 +83,27 @@ impl Default for Parser {
 }
 
 impl Parser {
+    /// One that goes on at a place in a plain stream that begins with this head, and how that begins; `None` where
+    /// it can't be gone on with.
+    pub(super) fn behind(bytes: &[u8; HEAD], place: &Resumable) -> Option<(Self, Begin)> {
+        let Look::Stream(order) = Look::at(bytes) else { return None };
+        let Some((Body::Begin(begin), _)) = (Head { bytes, order }).read() else { return None };
+        let (offset, begun, proven) = (place.border, place.border, place.border);
+        let parser = Self {
+            level: Level::Plain,
+            order,
+            sums: Fletcher::from(order, place.sums),
+            offset,
+            begun,
+            number: place.number,
+            proven,
+            guarded: true,
+            to_guid: begin.to_guid,
+            ..Self::default()
+        };
+        (!begin.compound).then_some((parser, begin))
+    }
+
     /// Takes the next bytes apart. After an error nothing more may be pushed.
     ///
     /// # Errors
@@ -125,6 +147,11 @@ impl Parser {
     /// stream can be cut without cutting a record.
     pub fn border(&self) -> u64 {
         self.begun
+    }
+
+    /// Whether the records have checksums, as far as that was seen.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// Whether the stream's own end was seen.

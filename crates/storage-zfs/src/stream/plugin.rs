@@ -1,9 +1,10 @@
 //! The reader as core knows readers.
 
 use reseed_core::inventory;
-use reseed_core::reader::{Damage, DamageKind, Seen, StreamReader};
+use reseed_core::reader::{Damage, DamageKind, Place, Seen, StreamReader};
 use reseed_core::registry::ReaderPlugin;
 
+use super::place::{Places, Spot};
 use super::reader::{hex, some};
 use super::record::{Begin, Look};
 use super::token::Token;
@@ -15,6 +16,7 @@ inventory::submit! {
         format: FORMAT,
         looks: |bytes| Look::at(bytes) != Look::Other,
         open: || Box::new(Reader::default()),
+        resumption: Some(&Places),
     }
 }
 
@@ -41,6 +43,10 @@ impl StreamReader for Reader {
 
     fn border(&self) -> u64 {
         self.parser().border()
+    }
+
+    fn place(&self) -> Option<Place> {
+        Spot::last(self).map(|spot| spot.place())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::broken::Broken;
 use super::parser::{Event, Parser};
 use super::promised::Promised;
-use super::record::{Begin, Body, Extent, NAMES, Record};
+use super::record::{Begin, Body, Extent, HEAD, NAMES, Record};
 
 /// What a stream must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Seen {
     pub records: [u64; NAMES.len()],
     /// How it begins.
     pub begin: Option<Begin>,
+    /// The head of its first record.
+    pub(super) first: Option<Box<[u8; HEAD]>>,
     /// In a compound stream, how the first one in it begins.
     pub inner: Option<Begin>,
     /// GUID of the last snapshot of the first dataset.
@@ -48,6 +50,8 @@ pub struct Seen {
 pub struct Resumable {
     /// Bytes of the stream in front of it.
     pub border: u64,
+    /// Number of the record behind it.
+    pub number: u64,
     /// The checksum's sums of what is in front of it.
     pub sums: [u64; 4],
     /// The block.
@@ -60,6 +64,14 @@ impl Reader {
         Self { expected: Some(expected), ..Self::default() }
     }
 
+    /// A reader of what follows a place in a stream that begins with this head; `None` where none can.
+    pub(super) fn behind(head: &[u8; HEAD], place: &Resumable) -> Option<Self> {
+        let (parser, begin) = Parser::behind(head, place)?;
+        let (to_guid, first) = (Some(begin.to_guid), Some(Box::new(*head)));
+        let (current, begin) = (Some(begin.clone()), Some(begin));
+        Some(Self { parser, seen: Seen { begin, first, to_guid, current, ..Seen::default() }, expected: None })
+    }
+
     /// Reads the next bytes. After an error nothing more may be pushed.
     ///
     /// # Errors
@@ -68,7 +80,10 @@ impl Reader {
         let (seen, expected) = (&mut self.seen, self.expected.as_ref());
         let mut other = None;
         let pushed = self.parser.push(bytes, &mut |event| match event {
-            Event::Record(record, _) => {
+            Event::Record(record, head) => {
+                if seen.first.is_none() {
+                    seen.first = Some(Box::new(*head));
+                }
                 seen.note(record);
                 if let (Body::Begin(begin), Some(expected), None) = (&record.body, expected, &other) {
                     other = expected.differs(begin).map(|what| (record.number, record.offset, what));
@@ -113,8 +128,8 @@ impl Seen {
             Body::Begin(begin) => self.begin(begin),
             Body::End => self.end(),
             Body::Write(block) if self.begin.as_ref().is_some_and(|begin| !begin.compound) => {
-                let Record { offset: border, before: sums, .. } = *record;
-                self.resumable = Some(Resumable { border, sums, block: *block });
+                let Record { offset: border, number, before: sums, .. } = *record;
+                self.resumable = Some(Resumable { border, number, sums, block: *block });
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Streams that were recorded, and streams built in code: whole, cut, altered at every place, in every order.
 
 mod build;
+mod places;
 mod recorded;
 
 use proptest::prelude::*;

@@ -40,7 +40,7 @@ impl ByteStream for Watched {
     }
 }
 
-fn told(broken: Broken) -> Error {
+pub(super) fn told(broken: Broken) -> Error {
     let error = Error::failed(broken.to_string());
     match broken {
         Broken::Altered { .. } | Broken::Impossible { .. } => {

@@ -1,7 +1,7 @@
 //! What the bytes of a stream tell of it, where there is a reader for its format.
 
-use reseed_core::reader::StreamReader;
-use reseed_core::registry;
+use reseed_core::reader::{Place, StreamReader};
+use reseed_core::{Error, registry};
 
 use crate::format::Stream;
 
@@ -18,6 +18,17 @@ impl Judge {
     pub fn of(storage: &str, stream: &Stream) -> Self {
         let reader = registry::reader(storage).filter(|_| stream.encodings.is_empty());
         Self { reader, guid: stream.guid.clone(), from_guid: stream.from_guid.clone() }
+    }
+
+    /// A judge of what follows a place in this stream of a storage.
+    ///
+    /// # Errors
+    /// When no stream of the storage has such a place.
+    pub(super) fn behind(storage: &str, stream: &Stream, place: &Place) -> reseed_core::Result<Self> {
+        let resumption = registry::resumption(storage)
+            .ok_or_else(|| Error::failed(format!("no stream of {storage} can be gone on with in its middle")))?;
+        let (guid, from_guid) = (stream.guid.clone(), stream.from_guid.clone());
+        Ok(Self { reader: Some(resumption.reader(place)?), guid, from_guid })
     }
 
     /// Judges the next bytes. After an error nothing more may be pushed.
@@ -51,5 +62,10 @@ impl Judge {
     /// without cutting one of its records; `None` where that is not known.
     pub fn border(&self) -> Option<u64> {
         self.reader.as_ref().map(|reader| reader.border())
+    }
+
+    /// The last place among those bytes at which the stream can be gone on with.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.reader.as_ref()?.place()
     }
 }

@@ -30,9 +30,15 @@ pub fn read(store: &Arc<dyn Store>, stream: &Stream, how: &Reading) -> BoxStream
     Box::new(Chunks {
         fetching: Fetching::new(store, stream, how),
         dataset: stream.dataset.clone(),
-        hash: sha2::Sha256::new(),
-        sha256: stream.sha256,
+        whole: Some((sha2::Sha256::new(), stream.sha256)),
     })
+}
+
+/// The stream from one of its chunks on. Each chunk's hash is checked, as everywhere; that all of them together are
+/// the stream is for whoever knows what is in front of it.
+pub fn read_from(store: &Arc<dyn Store>, stream: &Stream, chunk: usize, how: &Reading) -> BoxStream {
+    let rest = Stream { chunks: stream.chunks.get(chunk..).unwrap_or_default().to_vec(), ..stream.clone() };
+    Box::new(Chunks { fetching: Fetching::new(store, &rest, how), dataset: stream.dataset.clone(), whole: None })
 }
 
 /// The objects of a stream that are not what was stored, every one of them read; with a reader of its format
@@ -104,8 +110,8 @@ impl Fetching {
 struct Chunks {
     fetching: Fetching,
     dataset: String,
-    hash: sha2::Sha256,
-    sha256: Sha256,
+    /// What takes the bytes of a stream that is read as a whole, and what it must come to.
+    whole: Option<(sha2::Sha256, Sha256)>,
 }
 
 #[async_trait]
@@ -113,7 +119,9 @@ impl ByteStream for Chunks {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         match self.fetching.next().await? {
             Some(Ok(plain)) => {
-                self.hash.update(&plain);
+                if let Some((hash, _)) = &mut self.whole {
+                    hash.update(&plain);
+                }
                 Ok(Some(plain))
             }
             Some(Err(Broken { object, why })) => Err(Error::failed(format!("{object} can't be used: {why}"))),
@@ -124,10 +132,10 @@ impl ByteStream for Chunks {
 
 impl Chunks {
     fn end(&mut self) -> Result<()> {
-        let found: [u8; 32] = std::mem::take(&mut self.hash).finalize().into();
-        match found == self.sha256.0 {
-            true => Ok(()),
-            false => Err(Error::failed(format!("the stream of {} is not the one that was stored", self.dataset))),
+        let differs = self.whole.take().is_some_and(|(hash, sha256)| Sha256(hash.finalize().into()) != sha256);
+        match differs {
+            false => Ok(()),
+            true => Err(Error::failed(format!("the stream of {} is not the one that was stored", self.dataset))),
         }
     }
 }

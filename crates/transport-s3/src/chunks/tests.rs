@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reseed_core::reader::{Damage, DamageKind, Seen, StreamReader};
+use reseed_core::reader::{Damage, DamageKind, Place, Resumption, Seen, StreamReader};
 use reseed_core::registry::ReaderPlugin;
 use reseed_core::stream::{BoxStream, ByteStream};
 use reseed_core::{Error, Format, Result};
+
+mod resumed;
 
 use super::*;
 use crate::format::Stream;
@@ -57,6 +59,7 @@ fn of(written: &Written) -> Stream {
         recipients: vec![],
         size: written.size,
         sha256: written.sha256,
+        head: written.head.clone(),
         chunks: written.chunks.clone(),
     }
 }
@@ -108,7 +111,7 @@ struct Lengths {
 }
 
 reseed_core::inventory::submit! {
-    ReaderPlugin { format: Format::new("lengths"), looks: |_| false, open: || Box::new(Lengths::default()) }
+    ReaderPlugin { format: Format::new("lengths"), looks: |_| false, open: || Box::new(Lengths::default()), resumption: Some(&Counts) }
 }
 
 impl Lengths {
@@ -146,6 +149,27 @@ impl StreamReader for Lengths {
     fn border(&self) -> u64 {
         self.border
     }
+
+    fn place(&self) -> Option<Place> {
+        Some(Place { offset: self.border, head: "lengths".into(), state: self.border.to_string() })
+    }
+}
+
+/// Places are told by the bytes in front of them, and so are tokens.
+struct Counts;
+
+impl Resumption for Counts {
+    fn reader(&self, place: &Place) -> Result<Box<dyn StreamReader>> {
+        Ok(Box::new(Lengths { offset: place.offset, border: place.offset, ..Lengths::default() }))
+    }
+
+    fn leads_to(&self, place: &Place, token: &str) -> bool {
+        token.parse::<u64>().is_ok_and(|offset| place.offset <= offset)
+    }
+
+    fn rest(&self, _: &Place, _: &str, stream: BoxStream) -> Result<BoxStream> {
+        Ok(stream)
+    }
 }
 
 /// Twenty records of 31 bytes, a long one, and the end.
@@ -160,7 +184,7 @@ async fn a_stream_that_can_be_read_is_cut_between_its_records() {
     let store = store(&directory);
     let data = lengths();
     let judge = |stream: &Stream| Judge::of("lengths", stream);
-    let nothing = Written { size: 0, sha256: Sha256::of(&[]), chunks: vec![], sent: 0 };
+    let nothing = Written { size: 0, sha256: Sha256::of(&[]), chunks: vec![], head: None, sent: 0 };
     let put = async |run: &str, data: &[u8]| {
         write_judged(&Keeping::new(&store, run), 0, stream(data, false), judge(&of(&nothing)), &how()).await
     };

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reseed_core::stream::BoxStream;
 use reseed_core::{Error, Result};
-use sha2::Digest;
-use tokio::task::JoinSet;
 
 use super::cut::Cutter;
+use super::going::Going;
 use super::judge::Judge;
 use crate::format::{self, Chunk, ChunkName};
 use crate::seal::Recipients;
 use crate::store::{Key, Object, Sha256, Store};
+use crate::uploads::{Ahead, Before, Marks};
 
 /// How streams are cut. Memory is bounded by about twice `chunk` for each one in flight, three times where
 /// they are encrypted, and one more that is being filled.
@@ -38,12 +38,14 @@ pub struct Keeping {
     pub upload: String,
     /// What an earlier run has put of it.
     pub there: Arc<There>,
+    /// What says of chunks that they are kept, where a later run may go on behind them.
+    pub marks: Option<Marks>,
 }
 
 impl Keeping {
     /// The chunks of an upload of which nothing is there.
     pub fn new(store: &Arc<dyn Store>, upload: &str) -> Self {
-        Self { store: Arc::clone(store), upload: upload.to_owned(), there: Arc::default() }
+        Self { store: Arc::clone(store), upload: upload.to_owned(), there: Arc::default(), marks: None }
     }
 
     /// Those of an upload that was begun: what is there is found by listing it.
@@ -82,9 +84,10 @@ impl There {
                 sha256: *sha256_of_object,
                 frame: Some(sha256),
                 size,
+                place: None,
             }),
             None if !is_encrypted && object.size == frame.len() as u64 => {
-                Some(Chunk { object: name(), stored: object.size, sha256, frame: None, size })
+                Some(Chunk { object: name(), stored: object.size, sha256, frame: None, size, place: None })
             }
             _ => None,
         }
@@ -100,6 +103,8 @@ pub struct Written {
     pub sha256: Sha256,
     /// The pieces, in order.
     pub chunks: Vec<Chunk>,
+    /// How it begins, in the storage's own words, where it can be gone on with behind some of them.
+    pub head: Option<String>,
     /// Bytes of objects that had to be stored: the others were there.
     pub sent: u64,
 }
@@ -127,28 +132,59 @@ pub async fn write_judged(
     judge: Judge,
     how: &Writing,
 ) -> Result<Written> {
-    let mut going = Going { tasks: JoinSet::new(), done: vec![], most: how.in_flight.max(1) };
-    let cutter = Cutter::new(stream, judge, how.chunk.max(1));
-    let written = going.all(to, number, cutter, how).await;
-    if written.is_err() {
-        going.settle().await;
-    }
-    written
+    let cutter = Cutter::new(stream, judge, how.chunk.max(1), 0);
+    Going::new(how, None).stream(to, number, cutter, how).await
+}
+
+/// Stores what follows the part of a stream that is kept, as its further chunks.
+///
+/// # Errors
+/// As [`write_judged()`], and when no stream of the storage has such a place.
+pub async fn write_behind(
+    to: &Keeping,
+    number: usize,
+    before: Before,
+    rest: BoxStream,
+    (storage, stream): (&str, &format::Stream),
+    how: &Writing,
+) -> Result<Written> {
+    let judge = Judge::behind(storage, stream, &before.place)?;
+    let cutter = Cutter::new(rest, judge, how.chunk.max(1), before.place.offset);
+    Going::new(how, Some(before)).stream(to, number, cutter, how).await
 }
 
 /// A chunk that is kept, and whether it had to be stored for that.
-type Kept = (Chunk, bool);
+pub(super) type Kept = (Chunk, bool);
+
+/// One chunk to be.
+pub(super) struct One {
+    /// Number of its stream.
+    pub(super) number: usize,
+    /// Its own number in that.
+    pub(super) index: usize,
+    pub(super) plain: Bytes,
+    /// What is known in front of it.
+    pub(super) place: Option<String>,
+    /// What is known behind it, where that matters.
+    pub(super) ahead: Option<Ahead>,
+}
 
 /// Compresses, encrypts and stores one chunk, unless it is there.
-async fn keep(to: Keeping, place: (usize, usize), plain: Bytes, how: Writing) -> Result<Kept> {
+pub(super) async fn keep(to: Keeping, one: One, how: Writing) -> Result<Kept> {
     let (upload, there) = (to.upload.clone(), Arc::clone(&to.there));
-    let encoding = tokio::task::spawn_blocking(move || encode(&upload, place, &there, &plain, &how));
+    let One { number, index, plain, place, ahead } = one;
+    let encoding = tokio::task::spawn_blocking(move || encode(&upload, (number, index), &there, &plain, &how));
     let (chunk, bytes) = encoding.await.map_err(|e| Error::failed("compressing broke off").because(e))??;
-    let Some(bytes) = bytes else { return Ok((chunk, false)) };
-    let key = Key::new(&*chunk.object)?;
-    // Whatever has this name is this, or was altered: it need not be the first of its name.
-    to.store.put(&key, bytes, chunk.sha256).await?;
-    Ok((chunk, true))
+    let (chunk, is_new) = (Chunk { place, ..chunk }, bytes.is_some());
+    if let Some(bytes) = bytes {
+        let key = Key::new(&*chunk.object)?;
+        // Whatever has this name is this, or was altered: it need not be the first of its name.
+        to.store.put(&key, bytes, chunk.sha256).await?;
+    }
+    if let (Some(marks), Some(ahead)) = (&to.marks, ahead) {
+        marks.mark(&to.store, &to.upload, &chunk, ahead).await?;
+    }
+    Ok((chunk, is_new))
 }
 
 /// One chunk, and its object's bytes where that is not there.
@@ -168,7 +204,7 @@ fn encode(
     }
     let chunk = |key: Key, bytes: Vec<u8>, sha256, frame| {
         let stored = bytes.len() as u64;
-        (Chunk { object: key.as_str().to_owned(), stored, sha256, frame, size }, Some(Bytes::from(bytes)))
+        (Chunk { object: key.as_str().to_owned(), stored, sha256, frame, size, place: None }, Some(Bytes::from(bytes)))
     };
     if !is_encrypted {
         return Ok(chunk(format::chunk_key(&stem)?, frame, sha256, None));
@@ -184,58 +220,4 @@ fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>> {
     encoder.set_pledged_src_size(Some(plain.len() as u64))?;
     std::io::Write::write_all(&mut encoder, plain)?;
     Ok(encoder.finish()?)
-}
-
-/// Chunks that are on their way. To drop it is to give them up.
-struct Going {
-    tasks: JoinSet<Result<(usize, Kept)>>,
-    done: Vec<(usize, Kept)>,
-    most: usize,
-}
-
-impl Going {
-    /// Sends every chunk of a stream on its way, and waits for all.
-    async fn all(&mut self, to: &Keeping, number: usize, mut cutter: Cutter, how: &Writing) -> Result<Written> {
-        let (mut hash, mut size) = (sha2::Sha256::new(), 0);
-        for index in 0.. {
-            let Some(plain) = cutter.next().await? else { break };
-            hash.update(&plain);
-            size += plain.len() as u64;
-            self.room().await?;
-            let (to, how) = (to.clone(), how.clone());
-            self.tasks.spawn(async move { Ok((index, keep(to, (number, index), plain, how).await?)) });
-        }
-        let (chunks, sent) = self.end().await?;
-        Ok(Written { size, sha256: Sha256(hash.finalize().into()), chunks, sent })
-    }
-
-    /// Waits for what is on its way, however it ends: a chunk that is given up may still be stored, and
-    /// who takes the upload back would not see it.
-    async fn settle(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-
-    /// Waits until one more may be on its way.
-    async fn room(&mut self) -> Result<()> {
-        while self.tasks.len() >= self.most {
-            self.one().await?;
-        }
-        Ok(())
-    }
-
-    async fn one(&mut self) -> Result<()> {
-        let Some(ended) = self.tasks.join_next().await else { return Ok(()) };
-        self.done.push(ended.map_err(|e| Error::failed("storing a chunk broke off").because(e))??);
-        Ok(())
-    }
-
-    /// All of them, in order, and the bytes of those that had to be stored.
-    async fn end(&mut self) -> Result<(Vec<Chunk>, u64)> {
-        while !self.tasks.is_empty() {
-            self.one().await?;
-        }
-        self.done.sort_by_key(|(index, _)| *index);
-        let sent = self.done.iter().filter(|(_, kept)| kept.1).map(|(_, kept)| kept.0.stored).sum();
-        Ok((self.done.drain(..).map(|(_, (chunk, _))| chunk).collect(), sent))
-    }
 }

@@ -91,6 +91,19 @@ pub fn record_key(upload: &str, number: u32) -> Result<Key> {
     Key::new(format!("{}{number:06}.json", records_of(upload)))
 }
 
+/// What the names of all marks of an upload's stream begin with.
+pub fn marks_of(upload: &str, stream: usize) -> String {
+    format!("{}kept/{stream:03}/", records_of(upload))
+}
+
+/// The object that says of a chunk that it is kept.
+///
+/// # Errors
+/// When the name is too long.
+pub fn mark_key(upload: &str, stream: usize, chunk: usize) -> Result<Key> {
+    Key::new(format!("{}{chunk:08}.json", marks_of(upload, stream)))
+}
+
 /// Upload, as it is in names, and number of a record's object; `None` where it is no record's name.
 pub fn record_position(key: &Key) -> Option<(String, u32)> {
     let (upload, file) = key.as_str().strip_prefix(UPLOADS)?.split_once('/')?;

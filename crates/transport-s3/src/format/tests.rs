@@ -3,8 +3,14 @@ use serde_json::Value;
 use super::*;
 
 fn manifest() -> Manifest {
-    let chunk =
-        |name: &str, size| Chunk { object: name.into(), stored: 3, sha256: Sha256::of(b"abc"), frame: None, size };
+    let chunk = |name: &str, size| Chunk {
+        object: name.into(),
+        stored: 3,
+        sha256: Sha256::of(b"abc"),
+        frame: None,
+        size,
+        place: None,
+    };
     Manifest {
         format: FORMAT.into(),
         version: VERSION,
@@ -25,6 +31,7 @@ fn manifest() -> Manifest {
             recipients: vec![],
             size: 7,
             sha256: Sha256::of(b"plain"),
+            head: None,
             chunks: vec![chunk("chunks/a/000/00000000.zst", 4), chunk("chunks/a/000/00000001.zst", 3)],
         }],
         left_out: vec![LeftOut { dataset: "tank/pg/wal".into(), mountpoint: "/pg/wal".into() }],

@@ -12,10 +12,10 @@ use super::Put;
 use super::begun::Begun;
 use super::undo::{Abandon, Leave, Publish, Sweep};
 use crate::chain::{Link, publish};
-use crate::chunks::{Judge, Keeping, Written, write, write_judged};
+use crate::chunks::{Judge, Keeping, Written, write, write_behind, write_judged};
 use crate::format::{self, ChunkName, FileBeside, LeftOut, Manifest, Stream, VERSION};
 use crate::store::Sha256;
-use crate::uploads::{self, Upload, now};
+use crate::uploads::{self, Marks, Upload, before, now};
 
 /// A put that is under way.
 pub(super) struct Going<'p> {
@@ -26,6 +26,8 @@ pub(super) struct Going<'p> {
     /// What the manifest will say, but for the chunks.
     draft: Manifest,
     root: String,
+    /// Whether an earlier run began it.
+    gone_on: bool,
     armed: Armed,
 }
 
@@ -61,9 +63,9 @@ impl<'p> Going<'p> {
         fits(&draft, parent)?;
         let armed = cx.arm(Abandon { repository: put.repository(), run: cx.run_id().to_owned() })?;
         let upload = Upload::begin(&put.store, cx.run_id(), &main.part.dataset, draft.parent.clone()).await?;
-        let keeping = Keeping::new(&put.store, upload.id());
+        let keeping = Keeping { marks: put.marks(cx), ..Keeping::new(&put.store, upload.id()) };
         let root = base.map_or_else(|| cx.run_id().to_owned(), |(root, _)| root);
-        let mut going = Self { put, cx, upload, keeping, draft, root, armed };
+        let mut going = Self { put, cx, upload, keeping, draft, root, gone_on: false, armed };
         going.be_ready().await?;
         Ok(going)
     }
@@ -76,12 +78,12 @@ impl<'p> Going<'p> {
             let error = Error::failed(format!("another run goes on with the upload {id} in {}", put.store.url()));
             return Err(error.hint("let that run end; only one can put what has been begun"));
         };
-        let keeping = Keeping::begun(&put.store, upload.id()).await?;
+        let keeping = Keeping { marks: put.marks(cx), ..Keeping::begun(&put.store, upload.id()).await? };
         let (chunks, bytes) = keeping.there.size();
         cx.note(format!("{chunks} chunks with {} MiB are there already", bytes.div_ceil(1 << 20)));
         // The full of a chain bears the name of the run that wrote its manifest.
         let root = begun.root.clone().unwrap_or_else(|| cx.run_id().to_owned());
-        Ok(Self { put, cx, upload, keeping, draft: begun.draft.clone(), root, armed })
+        Ok(Self { put, cx, upload, keeping, draft: begun.draft.clone(), root, gone_on: true, armed })
     }
 
     /// Puts what the source keeps for a while only; from then on a later run could do the rest.
@@ -152,7 +154,7 @@ impl<'p> Going<'p> {
         let beside = self.cx.board().get::<FilesBeside>();
         for (index, file) in beside.iter().flat_map(|beside| &beside.0).enumerate() {
             let put = write(&self.keeping, first + index, (file.open)(), &self.put.how).await;
-            let Written { size, sha256, chunks, sent } =
+            let Written { size, sha256, chunks, sent, .. } =
                 put.map_err(|e| e.context(format!("putting {}", file.name)))?;
             self.cx.meters().wire.add(sent);
             let (name, recipients) = (file.name.clone(), self.put.how.recipients.names());
@@ -164,19 +166,40 @@ impl<'p> Going<'p> {
 
     async fn stream(&self, number: usize, stream: StreamItem) -> Result<Stream> {
         let planned = self.put.planned(&stream.header);
-        let judge = Judge::of(&self.draft.storage, &planned);
-        let put = async {
-            let stream = stream.open(Some(Arc::clone(&self.cx.meters().stream))).await?;
-            write_judged(&self.keeping, number, stream, judge, &self.put.how).await
-        };
-        let put = put.await.map_err(|e| e.context(format!("putting {}", planned.dataset)));
-        let Written { size, sha256, chunks, sent } = put?;
+        let put = self.written(number, stream, &planned).await;
+        let Written { size, sha256, chunks, head, sent } =
+            put.map_err(|e| e.context(format!("putting {}", planned.dataset)))?;
         self.cx.meters().wire.add(sent);
-        Ok(Stream { size, sha256, chunks, ..planned })
+        Ok(Stream { size, sha256, head, chunks, ..planned })
+    }
+
+    /// Stores a stream; only what follows the part that is kept already, where its source can make just that.
+    async fn written(&self, number: usize, mut stream: StreamItem, planned: &Stream) -> Result<Written> {
+        let (storage, how) = (&self.draft.storage, &self.put.how);
+        let before = match self.gone_on {
+            true => before(&self.put.store, self.upload.id(), number, &self.put.seal.trust).await?,
+            false => None,
+        };
+        let plain = Some(Arc::clone(&self.cx.meters().stream));
+        if let Some(before) = before
+            && stream.go_on_behind(&before.place).await?
+        {
+            let mib = before.place.offset >> 20;
+            self.cx.note(format!("{} is sent behind the {mib} MiB of it that are kept", planned.dataset));
+            let rest = stream.open(plain).await?;
+            return write_behind(&self.keeping, number, before, rest, (storage, planned), how).await;
+        }
+        let judge = Judge::of(storage, planned);
+        write_judged(&self.keeping, number, stream.open(plain).await?, judge, how).await
     }
 }
 
 impl Put {
+    /// What says of chunks that they are kept, where a later run is to go on behind them.
+    fn marks(&self, cx: &StageCx) -> Option<Marks> {
+        self.resumes(cx).then(|| Marks(self.seal.signer.clone()))
+    }
+
     /// A stream as it will be in the manifest, without its chunks.
     fn planned(&self, header: &StreamHeader) -> Stream {
         let part = header.part.clone();
@@ -191,6 +214,7 @@ impl Put {
             recipients: self.how.recipients.names(),
             size: 0,
             sha256: Sha256::of(&[]),
+            head: None,
             chunks: vec![],
         }
     }

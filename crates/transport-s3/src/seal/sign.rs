@@ -69,15 +69,29 @@ impl Trust {
         if self.0.is_empty() {
             return Ok(());
         }
-        let Some(text) = &manifest.signature else { return Err("it is not signed".to_owned()) };
+        if manifest.signature.is_none() {
+            return Err("it is not signed".to_owned());
+        }
         // What was signed is how this program writes it, so that nothing can hide beside it.
         if manifest.to_bytes().map_err(|error| error.chain())? != bytes {
             return Err("it was altered after it was signed".to_owned());
         }
         let signed = manifest.unsigned().map_err(|error| error.chain())?;
+        self.judge_bytes(&signed, manifest.signature.as_deref())
+    }
+
+    /// Judges these bytes by what is to be their signature.
+    ///
+    /// # Errors
+    /// Why they are not trusted.
+    pub fn judge_bytes(&self, signed: &[u8], signature: Option<&str>) -> Result<(), String> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let Some(text) = signature else { return Err("it is not signed".to_owned()) };
         let signature = BASE64.decode(text).ok().and_then(|bytes| Signature::from_slice(&bytes).ok());
         let signature = signature.ok_or_else(|| "its signature is none".to_owned())?;
-        match self.0.iter().any(|key| key.verify_strict(&signed, &signature).is_ok()) {
+        match self.0.iter().any(|key| key.verify_strict(signed, &signature).is_ok()) {
             true => Ok(()),
             false => Err("it was altered, or signed by a key that is not trusted".to_owned()),
         }

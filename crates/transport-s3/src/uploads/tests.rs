@@ -23,7 +23,7 @@ async fn begun(store: &Arc<dyn Store>, run: &str) -> (Upload, Chunk) {
     let sha256 = Sha256::of(b"x");
     let key = chunk_key(&chunk_stem(run, 0, 0, &sha256)).unwrap();
     store.put(&key, Bytes::from_static(b"x"), sha256).await.unwrap();
-    (upload, Chunk { object: key.as_str().into(), stored: 1, sha256, frame: None, size: 1 })
+    (upload, Chunk { object: key.as_str().into(), stored: 1, sha256, frame: None, size: 1, place: None })
 }
 
 async fn found_one(store: &Arc<dyn Store>) -> Found {

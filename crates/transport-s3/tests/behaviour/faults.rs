@@ -45,6 +45,7 @@ async fn put(store: &Arc<dyn Store>, run: &str) -> Result<()> {
         recipients: vec![],
         size: written.size,
         sha256: written.sha256,
+        head: None,
         chunks: written.chunks,
     };
     let manifest = Manifest {

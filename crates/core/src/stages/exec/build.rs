@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Exec, ExecConfig, NAME, Role};
 use crate::Format;
 use crate::config::{BuildCx, Located, Problem};
+use crate::names::wrong_part;
 use crate::registry::StageConfig;
 use crate::stage::Stage;
 
@@ -37,6 +38,8 @@ impl ExecConfig {
         exec.program.environment = self.environment.into_iter().collect();
         exec.encodes = self.encodes.map(Located::into_inner);
         exec.decodes = self.decodes.map(Located::into_inner);
+        exec.sends.guid = self.guid.map(Located::into_inner);
+        exec.sends.from_guid = self.from_guid.map(Located::into_inner);
         exec.undo = self.undo.map(Located::into_inner);
         exec
     }
@@ -53,6 +56,12 @@ impl ExecConfig {
         let names = [&self.encodes, &self.decodes, &self.format].into_iter().flatten();
         let bad = names.filter(|name| !is_name(name));
         problems.extend(bad.map(|name| Problem::at(name.span(), "a name is made of letters, digits, `-` and `_`")));
+        let guids = [&self.guid, &self.from_guid].into_iter().flatten();
+        let wrong = guids.filter_map(|guid| Some((guid, wrong_part(guid)?)));
+        problems.extend(wrong.map(|(guid, why)| Problem::at(guid.span(), format!("this is no GUID: {why}"))));
+        if let (Some(from), None) = (&self.from_guid, &self.guid) {
+            problems.push(Problem::at(from.span(), "an increment has a `guid` of its own, too"));
+        }
         if let Some(user) = self.as_.as_ref().filter(|user| user.is_empty() || user.starts_with('-')) {
             problems.push(Problem::at(user.span(), "this is no name of a user"));
         }
@@ -75,8 +84,9 @@ impl ExecConfig {
             .filter_map(|(key, value)| Some((key, value.as_ref()?.span(), "a filter")))
             .filter(|_| !filter)
             .collect();
-        let format = self.format.as_ref().filter(|_| self.role != Role::Source);
-        wrong.extend(format.map(|format| ("format", format.span(), "a source")));
+        let of_sources = [("format", &self.format), ("guid", &self.guid), ("from_guid", &self.from_guid)];
+        let sources = of_sources.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?.span(), "a source")));
+        wrong.extend(sources.filter(|_| self.role != Role::Source));
         let undo = self.undo.as_ref().filter(|_| filter);
         wrong.extend(undo.map(|undo| ("undo", undo.span(), "a source or a sink")));
         let problem = |(key, span, role)| Problem::at(span, format!("`{key}` belongs to {role} only"));

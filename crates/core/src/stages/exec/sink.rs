@@ -42,7 +42,7 @@ impl Stage for ExecSink {
 
     /// Nothing that an increment could start from: reseed can't look into what a command keeps.
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
-        let holding = |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: vec![] };
+        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, vec![]);
         let target = format!("{} on {}", self.program.name(), self.on.name());
         Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
     }

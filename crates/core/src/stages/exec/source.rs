@@ -16,17 +16,34 @@ pub(super) struct ExecSource {
     pub(super) program: Program,
     pub(super) on: Arc<dyn Host>,
     pub(super) format: Option<Format>,
+    pub(super) sends: Sends,
     pub(super) undo: Option<Program>,
 }
 
+/// What is known of the stream of a command that is given no snapshot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sends {
+    /// Identity of what it sends; the run's own where that is not known.
+    pub(super) guid: Option<String>,
+    /// Identity of what it starts from; `None` for a whole.
+    pub(super) from_guid: Option<String>,
+}
+
 impl ExecSource {
-    /// A whole stream of each part.
-    fn streams(&self, format: &Format, parts: Vec<SnapshotPart>, cx: &StageCx) -> Vec<StreamItem> {
+    /// A stream of each part.
+    fn streams(
+        &self,
+        format: &Format,
+        parts: Vec<SnapshotPart>,
+        from_guid: Option<&String>,
+        cx: &StageCx,
+    ) -> Vec<StreamItem> {
         let stream = |part| {
             let format = format.clone();
             let header = StreamHeader {
                 part,
-                from_guid: None,
+                from_guid: from_guid.cloned(),
+                goes_on: false,
                 format,
                 encodings: vec![],
                 estimate: None,
@@ -40,14 +57,15 @@ impl ExecSource {
     }
 }
 
-/// What a stream that is of no snapshot calls itself.
-fn unnamed(cx: &CheckCx) -> SnapshotPart {
+/// What a stream that is of no snapshot of this run calls itself.
+fn unnamed(guid: Option<&String>, cx: &CheckCx) -> SnapshotPart {
     let run = cx.run_id();
+    let own = || run.bytes().map(|byte| format!("{byte:02x}")).collect();
     SnapshotPart {
         dataset: cx.pipeline().to_owned(),
         mountpoint: String::new(),
         snapshot: format!("reseed-{run}"),
-        guid: run.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        guid: guid.cloned().unwrap_or_else(own),
         main: true,
     }
 }
@@ -83,16 +101,17 @@ impl Stage for ExecSource {
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {
-        let (given, parts) = match &input.payload {
-            Payload::Start => (None, vec![unnamed(cx)]),
-            Payload::Snapshot(set) => (Some(set.format.clone()), set.parts.clone()),
+        let Sends { guid, from_guid } = &self.sends;
+        let (given, parts, from_guid) = match &input.payload {
+            Payload::Start => (None, vec![unnamed(guid.as_ref(), cx)], from_guid.as_ref()),
+            Payload::Snapshot(set) => (Some(set.format.clone()), set.parts.clone(), None),
             _ => return Err(unexpected(NAME, &input)),
         };
         let Some(format) = self.format.clone().or(given) else { return Err(unexpected(NAME, &input)) };
         if let Some(undo) = &self.undo {
             cx.arm(TakeBack::new(undo, &self.on, cx))?;
         }
-        let streams = self.streams(&format, parts, cx);
+        let streams = self.streams(&format, parts, from_guid, cx);
         Ok(input.with(Payload::Streams(streams)))
     }
 }

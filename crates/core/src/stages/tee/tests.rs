@@ -37,6 +37,7 @@ fn header() -> StreamHeader {
     StreamHeader {
         part,
         from_guid: None,
+        goes_on: false,
         format: FORMAT,
         encodings: vec![],
         estimate: None,

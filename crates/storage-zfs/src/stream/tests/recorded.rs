@@ -55,7 +55,7 @@ impl Recorded {
     }
 }
 
-fn stream(name: &str) -> Vec<u8> {
+pub(super) fn stream(name: &str) -> Vec<u8> {
     ALL.iter().find(|recorded| recorded.name == name).unwrap().bytes()
 }
 

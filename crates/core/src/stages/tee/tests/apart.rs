@@ -83,7 +83,7 @@ impl Stage for Keeps {
 
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
         let guids: Vec<_> = self.guids.iter().map(|guid| (*guid).to_owned()).collect();
-        let holding = |part: &SnapshotPart| Holding { dataset: part.dataset.clone(), guids: guids.clone() };
+        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
         Ok(Some(Holdings { target: "here".into(), datasets: wanted.iter().map(holding).collect() }))
     }
 
