@@ -5,3 +5,4 @@ mod chain;
 mod chains;
 mod interrupted;
 mod postgres;
+mod staged;
