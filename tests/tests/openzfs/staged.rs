@@ -18,7 +18,7 @@ use crate::chain::{Chain, SOURCE};
 
 /// Where the child finds its pipeline file.
 const FILE: &str = "RESEED_TEST_FILE";
-/// Bytes of a chunk.
+/// Bytes of a chunk, as the pipeline file says.
 const CHUNK: u64 = 2 << 20;
 /// Chunks that are on their way at once, and the one that is being filled.
 const GOING: u64 = 3;
@@ -52,7 +52,7 @@ impl Staged {
              [[stage]]\nuse = \"bare-source\"\non = \"primary\"\ndirectory = \"/tank/data\"\n\
              [[stage]]\nuse = \"zfs-snapshot\"\non = \"primary\"\n\
              [[stage]]\nuse = \"zfs-send\"\n\
-             [[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\nchunk = {CHUNK}\nin_flight = 2\nresume = true\n",
+             [[stage]]\nuse = \"s3-put\"\nrepository = \"offsite\"\nchunk = \"2MiB\"\nin_flight = 2\nresume = true\n",
             self.repository()
         )
     }
@@ -112,7 +112,10 @@ async fn a_put_that_was_killed_half_way_is_sent_from_there_only() {
     let (file, text) = (staged.chain.vms.path("put.toml"), staged.put_file());
     std::fs::write(&file, &text).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--ignored", "--exact", "staged::a_child_that_puts"]).env(FILE, &file).stdout(Stdio::null());
+    child
+        .args(["--ignored", "--exact", "--nocapture", "staged::a_child_that_puts"])
+        .env(FILE, &file)
+        .stdin(Stdio::null());
     let (mut child, begun) = (child.spawn().unwrap(), Instant::now());
     while count(&staged.root.path().join("chunks")) < 12 {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");
@@ -122,7 +125,8 @@ async fn a_put_that_was_killed_half_way_is_sent_from_there_only() {
     child.kill().unwrap();
     child.wait().unwrap();
     let before = count(&staged.root.path().join("chunks")) as u64;
-    let snapshots = staged.chain.snapshots(Vm::Primary, SOURCE);
+    let snapshots = || staged.chain.snapshots(Vm::Primary, SOURCE).into_iter().map(|one| one.0).collect::<Vec<_>>();
+    let taken = snapshots();
 
     let ended = staged.put().await;
     assert!(said(&ended, "is sent behind the"), "{}", ended.story());
@@ -133,7 +137,7 @@ async fn a_put_that_was_killed_half_way_is_sent_from_there_only() {
     println!("{before} chunks were there; {sent} of {} bytes were sent for the rest, {stored} stored", stream.size);
     let most = stream.size - (before - GOING) * (CHUNK / 2);
     assert!(stream.size >= total && sent < most && stored < most, "{sent} of {}", stream.size);
-    assert_eq!(staged.chain.snapshots(Vm::Primary, SOURCE), snapshots, "the same snapshot, and no other");
+    assert_eq!(snapshots(), taken, "the same snapshot, and no other");
     staged.is_sound().await;
 }
 

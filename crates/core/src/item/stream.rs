@@ -282,3 +282,6 @@ impl Debug for StreamItem {
         f.debug_struct("StreamItem").field("header", &self.header).field("body", &made_by).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
