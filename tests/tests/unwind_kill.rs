@@ -47,6 +47,8 @@ struct Trial {
     scene: Scene,
     recipe: Recipe,
     state: StateDirectory,
+    /// Journals that there were before the run that is killed.
+    known: usize,
     wrong: Vec<String>,
 }
 
@@ -56,10 +58,11 @@ impl Trial {
         let recipe = Recipe { switch, ..Recipe::default() };
         let state = StateDirectory::at(scene.lab.path("state"));
         runtime().block_on(scene.succeed(&recipe));
-        Self { scene, recipe, state, wrong: vec![] }
+        Self { scene, recipe, state, known: 0, wrong: vec![] }
     }
 
-    fn start(&self, point: Point) -> Child {
+    fn start(&mut self, point: Point) -> Child {
+        self.known = self.state.found().unwrap().len();
         let file = self.scene.lab.path("killed.toml");
         std::fs::write(&file, self.scene.pipeline(&self.recipe)).unwrap();
         mortal::start(&self.state, file.as_ref(), point, End::Killed)
@@ -69,8 +72,8 @@ impl Trial {
     fn recover(&mut self, before: &State, what: &str) {
         let dead = self.state.dead().unwrap();
         assert!(dead.damaged.is_empty(), "{what}: {:?}", dead.damaged);
-        let committed = dead.runs.iter().any(|run| run.story.has_committed());
         drop(dead);
+        let committed = self.has_committed();
         let (observer, stop): (Arc<dyn Observer>, _) = (Arc::new(Told), CancellationToken::new());
         let recovered = runtime().block_on(self.state.recover(|_| true, &observer, &stop)).unwrap();
         let recovered: Vec<_> = recovered.taken.into_iter().map(|taken| taken.end.unwrap()).collect();
@@ -87,6 +90,12 @@ impl Trial {
         if !self.state.dead().unwrap().runs.is_empty() {
             self.wrong.push(format!("{what}: there is still a run that died"));
         }
+    }
+
+    /// Whether the run that was killed has committed, or even ended, before it was.
+    fn has_committed(&self) -> bool {
+        let found = self.state.found().unwrap();
+        found.len() > self.known && found.last().is_some_and(|last| last.story.as_ref().unwrap().has_committed())
     }
 
     /// A run that had committed is finished: its standby is there, and nothing but what it needs.

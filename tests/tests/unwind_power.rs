@@ -181,7 +181,9 @@ struct Trial {
 impl Trial {
     fn new() -> Self {
         let options = PairOptions { storage: Storage::Btrfs, ..PairOptions::small(Major::newest().unwrap()) };
-        let (mut scene, recipe) = (Scene::with(&options), Recipe::default());
+        let mut scene = Scene::with(&options);
+        // So many resets would fill the pool.
+        let recipe = Recipe::default().with("pg-switch", "keep_old = \"0s\"");
         let device = Device::in_lab(&scene.lab);
         runtime().block_on(scene.succeed(&recipe));
         let file = PathBuf::from(scene.lab.path("power.toml"));
@@ -240,8 +242,10 @@ impl Trial {
         let mut wrong = lost(moment, &written, &self.device.journals());
         let dead = self.state().dead().unwrap();
         assert!(dead.damaged.is_empty(), "{what}: {:?}", dead.damaged);
-        let committed = dead.runs.iter().any(|run| run.story.has_committed());
         drop(dead);
+        // It may even have ended.
+        let found = self.state().found().unwrap();
+        let committed = found.last().is_some_and(|last| last.story.as_ref().unwrap().has_committed());
         self.reseed("recover");
         if committed || ended {
             self.scene.judge();
