@@ -44,12 +44,12 @@ test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (Debian 1
 	$(sudo) tests/lab/openzfs/lab setup
 	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)
 
-test-faults: seaweedfs ## kill -9 between every two writes of the journal, at 100 random moments, and of puts; takes hours
+test-faults: seaweedfs ## kill -9 between every two writes of the journal, at 100 random moments, and of puts; 50 power cuts; takes hours
 	@scripts/install build lab
 	cargo build --quiet --bin reseed
-	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill --test e2e_resume -- --test-threads 1 --nocapture
+	set -x; RESEED_FAULTS=all $(as_root) cargo test -p reseed-tests --test unwind_kill --test unwind_power --test e2e_resume -- --test-threads 1 --nocapture
 
-soak: ## 24 resets in a row under load, on btrfs: what they use does not grow
+soak: ## 24 resets in a row under load, on btrfs and on ZFS: what they use does not grow
 	@scripts/install build lab
 	set -x; RESEED_SOAK=24 $(as_root) cargo test -p reseed-tests --test e2e_soak -- --test-threads 1 --nocapture
 

@@ -7,6 +7,7 @@ pub mod canned;
 pub mod fault;
 pub mod ground;
 pub mod judge;
+pub mod mortal;
 pub mod proxy;
 pub mod run;
 pub mod scene;

@@ -95,13 +95,21 @@ async fn once(scene: &mut Scene, text: &str, written: &Written) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn resets_in_a_row_on_btrfs_leave_nothing_more_each_time() {
-    if !ready_for(Storage::Btrfs) {
+    resets_in_a_row(Storage::Btrfs, ["btrfs-snapshot", "btrfs-receive"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resets_in_a_row_on_zfs_leave_nothing_more_each_time() {
+    resets_in_a_row(Storage::Zfs, ["zfs-snapshot", "zfs-receive"]).await;
+}
+
+async fn resets_in_a_row(storage: Storage, keeping: [&'static str; 2]) {
+    if !ready_for(storage) {
         return;
     }
     let resets: usize = std::env::var("RESEED_SOAK").map_or(3, |resets| resets.parse().unwrap());
-    let mut scene =
-        Scene::with(&PairOptions { storage: Storage::Btrfs, ..PairOptions::small(Major::newest().unwrap()) });
-    let recipe = Recipe::default().with("btrfs-snapshot", "keep = 1").with("btrfs-receive", "keep = 1");
+    let mut scene = Scene::with(&PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) });
+    let recipe = keeping.into_iter().fold(Recipe::default(), |recipe, stage| recipe.with(stage, "keep = 1"));
     let recipe = recipe.with("pg-switch", "keep_old = \"0s\"");
     let (text, state) = (scene.pipeline(&recipe), scene.lab.path("state"));
     let written = Written {

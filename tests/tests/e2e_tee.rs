@@ -8,6 +8,7 @@ use reseed_core::report::Outcome;
 use reseed_lab::{Load, Major, Pair, PairOptions, Pool, Server};
 use reseed_tests::run::{Ended, Trial};
 use reseed_tests::state::State;
+use reseed_tests::watch::LockWatch;
 use reseed_tests::{judge, ready};
 
 /// A pair under load and the place of a second standby, on a third pool.
@@ -105,8 +106,14 @@ async fn one_read_seeds_two_standbys_and_then_resets_both() {
     three.judge(true);
     let slots = State::of(&three.pair).slots;
     assert_eq!(slots.len(), 2, "each standby has a slot of its own: {slots:?}");
-    let reset = three.run("", "").await;
+    let watch = LockWatch::of(&three.pair.primary);
+    three.load.get_or_insert_with(|| three.pair.primary.load(150).unwrap());
+    let trial = Trial::of(&three.file("", "")).listen(watch.listener());
+    let stages = trial.stages();
+    let reset = trial.run().await;
     reset.must_be_done();
+    watch.must_have_seen(2, "pg-quiesce", &stages);
+    watch.must_see_none();
     assert_eq!(reset.report.from_guid, seed.report.to_guid, "both hold it, so the increment starts there");
     assert!(reset.report.branches.iter().all(|branch| !branch.full && branch.downtime_seconds.is_some()));
     assert!(reset.report.stream_bytes < seed.report.stream_bytes, "what two receive was sent once");

@@ -1,37 +1,30 @@
 //! `kill -9` of reseed, between every two writes of its journal and at random moments: what it left is
 //! taken back, or finished where it had committed, and the next run succeeds.
 //!
-//! This program is both: called with `die` it is a run that is killed, otherwise it is the tests. A few
+//! This program is both: the run that is killed, where it is called for one, and the tests. A few
 //! points are tried by default and all of them where `RESEED_FAULTS=all` (`make test-faults`).
 
-use std::collections::BTreeMap;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed};
-use reseed_core::engine::Engine;
-use reseed_core::event::{Event, Observer};
-use reseed_core::journal::{Entry, Journal, Journals, Recovery, StateDirectory, Written};
+use reseed_core::event::Observer;
+use reseed_core::journal::{Recovery, StateDirectory};
 use reseed_core::report::Outcome;
 use reseed_lab::{Major, PairOptions, Recipe, Storage, Switch};
-use reseed_tests::run::load;
+use reseed_tests::mortal::{self, End, Point, Shares, Told, all_faults, runtime, seed, spread};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
 use reseed_tests::{judge, ready_for};
-use rustix::process::{Signal, getpid, kill_process};
 use tokio_util::sync::CancellationToken;
 
 /// Points and moments that are tried by default, for each way.
 const FEW: usize = 8;
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    if let [die, state, file, point] = args.as_slice()
-        && die == "die"
-    {
-        return run_until(state, file, Point::parse(point));
+    if let Some(ended) = mortal::wanted() {
+        return ended;
     }
     let trial = |name: &str, test: fn()| {
         libtest_mimic::Trial::test(name, move || {
@@ -49,102 +42,13 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Where a run dies: before or after it writes the entry of this number, from 1 behind the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Point {
-    Before(usize),
-    After(usize),
-    Never,
-}
-
-impl Point {
-    fn parse(text: &str) -> Self {
-        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` is no point"));
-        match text.split_once(' ') {
-            Some(("before", text)) => Self::Before(number(text)),
-            Some(("after", text)) => Self::After(number(text)),
-            _ => Self::Never,
-        }
-    }
-
-    fn text(self) -> String {
-        match self {
-            Self::Before(number) => format!("before {number}"),
-            Self::After(number) => format!("after {number}"),
-            Self::Never => "never".to_owned(),
-        }
-    }
-}
-
-/// Journals of runs that die at a point.
-#[derive(Debug)]
-struct Mortal<T> {
-    inner: T,
-    written: AtomicUsize,
-    dies: Point,
-}
-
-impl Journals for Mortal<Written> {
-    fn begin(&self, run: &str, pipeline: &str) -> reseed_core::Result<Arc<dyn Journal>> {
-        let inner = self.inner.begin(run, pipeline)?;
-        Ok(Arc::new(Mortal { inner, written: AtomicUsize::new(0), dies: self.dies }))
-    }
-}
-
-impl Journal for Mortal<Arc<dyn Journal>> {
-    fn write(&self, entry: &Entry) -> reseed_core::Result<()> {
-        let number = self.written.fetch_add(1, Ordering::SeqCst) + 1;
-        self.die_at(Point::Before(number));
-        let written = self.inner.write(entry);
-        self.die_at(Point::After(number));
-        written
-    }
-}
-
-impl<T> Mortal<T> {
-    fn die_at(&self, point: Point) {
-        if self.dies == point {
-            kill_process(getpid(), Signal::KILL).unwrap();
-            std::thread::park();
-        }
-    }
-}
-
-fn written(state: &str, file: &str) -> Written {
-    let state = StateDirectory::at(state);
-    Written { state, path: "test.toml".to_owned(), file: file.to_owned(), set: BTreeMap::new() }
-}
-
-/// The run that is killed.
-fn run_until(state: &str, file: &str, dies: Point) -> ExitCode {
-    let text = std::fs::read_to_string(file).unwrap();
-    let journals = Mortal { inner: written(state, &text), written: AtomicUsize::new(0), dies };
-    let engine = Engine::new(load(&text).pipeline).journals(Arc::new(journals)).observe(Arc::new(Told));
-    let report = runtime().block_on(engine.run());
-    ExitCode::from(report.exit_code())
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Runtime::new().unwrap()
-}
-
-/// Prints what matters, so that a failed test shows it.
-#[derive(Debug)]
-struct Told;
-
-impl Observer for Told {
-    fn on(&self, event: &Event) {
-        if !matches!(event, Event::Progress(_) | Event::Note { .. }) {
-            println!("  {event:?}");
-        }
-    }
-}
-
 /// A scene on which runs are killed, with their journals in a directory.
 struct Trial {
     scene: Scene,
     recipe: Recipe,
     state: StateDirectory,
+    /// Journals that there were before the run that is killed.
+    known: usize,
     wrong: Vec<String>,
 }
 
@@ -154,24 +58,22 @@ impl Trial {
         let recipe = Recipe { switch, ..Recipe::default() };
         let state = StateDirectory::at(scene.lab.path("state"));
         runtime().block_on(scene.succeed(&recipe));
-        Self { scene, recipe, state, wrong: vec![] }
+        Self { scene, recipe, state, known: 0, wrong: vec![] }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a run that is killed needs a process of its own")]
-    fn start(&self, point: Point) -> Child {
+    fn start(&mut self, point: Point) -> Child {
+        self.known = self.state.found().unwrap().len();
         let file = self.scene.lab.path("killed.toml");
         std::fs::write(&file, self.scene.pipeline(&self.recipe)).unwrap();
-        let mut program = Command::new(std::env::current_exe().unwrap());
-        program.arg("die").arg(self.state.path()).arg(file).arg(point.text());
-        program.stdin(Stdio::null()).spawn().unwrap()
+        mortal::start(&self.state, file.as_ref(), point, End::Killed)
     }
 
     /// Recovers what died, and says what is not as it should be.
     fn recover(&mut self, before: &State, what: &str) {
         let dead = self.state.dead().unwrap();
         assert!(dead.damaged.is_empty(), "{what}: {:?}", dead.damaged);
-        let committed = dead.runs.iter().any(|run| run.story.has_committed());
         drop(dead);
+        let committed = self.has_committed();
         let (observer, stop): (Arc<dyn Observer>, _) = (Arc::new(Told), CancellationToken::new());
         let recovered = runtime().block_on(self.state.recover(|_| true, &observer, &stop)).unwrap();
         let recovered: Vec<_> = recovered.taken.into_iter().map(|taken| taken.end.unwrap()).collect();
@@ -190,6 +92,12 @@ impl Trial {
         }
     }
 
+    /// Whether the run that was killed has committed, or even ended, before it was.
+    fn has_committed(&self) -> bool {
+        let found = self.state.found().unwrap();
+        found.len() > self.known && found.last().is_some_and(|last| last.story.as_ref().unwrap().has_committed())
+    }
+
     /// A run that had committed is finished: its standby is there, and nothing but what it needs.
     fn must_be_new(&mut self, recovered: &[Recovery], what: &str) {
         assert!(recovered.iter().all(|one| one.outcome == Outcome::Done), "{what}: {recovered:?}");
@@ -203,31 +111,14 @@ impl Trial {
     }
 }
 
-/// Points and moments to try of so many.
-fn chosen(all: usize) -> Vec<usize> {
-    if std::env::var("RESEED_FAULTS").is_ok_and(|faults| faults == "all") || all <= FEW {
-        return (0..all).collect();
-    }
-    // Others each time, but spread evenly over the run.
-    let offset = seed() as usize % (all / FEW);
-    (0..FEW).map(|number| (number * all / FEW + offset).min(all - 1)).collect()
-}
-
-fn seed() -> u64 {
-    let set = std::env::var("RESEED_SEED").ok().and_then(|seed| seed.parse().ok());
-    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = set.unwrap_or_else(now);
-    println!("RESEED_SEED={seed}");
-    seed
-}
-
 fn at_writes(storage: Storage, switch: Switch) {
     if !ready_for(storage) {
         return;
     }
     let mut trial = Trial::new(storage, switch);
     let points = points(&mut trial);
-    for index in chosen(points.len()) {
+    let wanted = if all_faults() { points.len() } else { FEW };
+    for index in spread(points.len(), wanted, seed()) {
         let point = points[index];
         println!("killed {}", point.text());
         let before = State::of(&trial.scene);
@@ -250,7 +141,7 @@ fn points(trial: &mut Trial) -> Vec<Point> {
     let writes = std::fs::read_to_string(&found.path).unwrap().lines().count() - 1;
     println!("{writes} writes");
     assert!(writes > 20, "a run of so many stages writes more than {writes} entries");
-    (1..=writes).flat_map(|number| [Point::Before(number), Point::After(number)]).collect()
+    Point::all(writes)
 }
 
 fn at_random(storage: Storage, switch: Switch) {
@@ -261,14 +152,9 @@ fn at_random(storage: Storage, switch: Switch) {
     let begun = Instant::now();
     assert!(trial.start(Point::Never).wait().unwrap().success(), "a run that is not killed");
     let takes = begun.elapsed();
-    let tries = if std::env::var("RESEED_FAULTS").is_ok_and(|faults| faults == "all") { 100 } else { FEW };
-    let mut random = seed() | 1;
-    for _ in 0..tries {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let after = takes.mul_f64((random % 1000) as f64 / 1000.0);
-        kill_after(&mut trial, after);
+    let tries = if all_faults() { 100 } else { FEW };
+    for share in Shares::of(seed()).take(tries) {
+        kill_after(&mut trial, takes.mul_f64(share));
     }
     trial.judge();
 }

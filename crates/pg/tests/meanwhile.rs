@@ -316,3 +316,47 @@ async fn a_slot_that_was_dropped_or_lost_ends_the_run() {
     refused(run_with(&pair.switching(), "pg-configure", loses).await, "gives up the WAL");
     assert_eq!(started(&pair.standby), began, "the standby was stopped");
 }
+
+/// Process and key of the advisory lock on the primary; nothing where there is none.
+const LOCK: &str = "select pid || ' ' || classid || ' ' || objid from pg_locks where locktype = 'advisory' and granted";
+
+/// Ends the session that has the lock, and has it itself until it is ended. Its name is that of a run.
+const ROBS: &str = "set application_name = 'reseed-other lock'; do $$ declare l record; begin \
+    select * into l from pg_locks where locktype = 'advisory' and granted; perform pg_terminate_backend(l.pid); \
+    while not pg_try_advisory_lock(l.classid::int8::bit(32)::int4, l.objid::int8::bit(32)::int4) loop \
+    perform pg_sleep(0.001); end loop; end $$; select pg_sleep(600)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_in_the_database_that_is_lost_is_taken_again_or_ends_the_run() {
+    let Some(pair) = pair(&[]) else { return };
+    pair.seed().await;
+    let (primary, mut first) = (pair.primary.clone(), None);
+    let lost = move || {
+        let held = primary.sql(LOCK).unwrap();
+        let first = first.get_or_insert_with(|| {
+            primary.sql("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'").unwrap();
+            held.clone()
+        });
+        !held.is_empty() && held != *first
+    };
+    run_with(&pair.switching(), "pg-configure", lost).await.expect(0);
+    while !pair.primary.sql(LOCK).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    let (began, before) = (started(&pair.standby), slots(&pair));
+    let (primary, mut robber) = (pair.primary.clone(), None);
+    let robbed = move || {
+        let primary = primary.clone();
+        robber.get_or_insert_with(|| std::thread::spawn(move || drop(primary.sql(ROBS))));
+        false
+    };
+    refused(run_with(&pair.switching(), "pg-configure", robbed).await, "another run makes the standby");
+    // Nor does a run begin.
+    let ran = run(&pair.switching()).await;
+    assert!(ran.report.error.as_ref().unwrap().contains("reseed-other since"), "{ran:#?}");
+    refused(ran, "another run makes the standby");
+    assert_eq!((started(&pair.standby), slots(&pair)), (began, before));
+    pair.primary.sql("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'").unwrap();
+    run(&pair.switching()).await.expect(0);
+}

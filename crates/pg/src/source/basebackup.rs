@@ -174,6 +174,7 @@ impl Stage for Basebackup {
 
     async fn run(&self, mut input: Item, cx: &StageCx) -> Result<Item> {
         let taking = taking(cx)?;
+        super::lock::hold(&self.cluster, cx).await?;
         let slot = self.slot.then(|| slot::name(cx.run_id()));
         let (cluster, application) = (self.cluster.clone(), application(cx.run_id()));
         // Armed before the sessions' end, and so undone after it: a session that is cut off may still be

@@ -164,6 +164,7 @@ impl Stage for Quiesce {
         let surveyed = surveyed(cx)?;
         let choice = *cx.board().get::<Choice>().ok_or_else(|| Error::failed("no mode was chosen"))?;
         let slot = (self.slot && standbys(cx) > 0 && !cx.approaching()).then(|| slot::name(cx.run_id()));
+        super::lock::hold(&self.cluster, cx).await?;
         if !cx.approaching() {
             self.hold(&surveyed, choice, slot.as_deref(), cx).await?;
         }
@@ -268,7 +269,6 @@ impl Quiesce {
         let session = guard.insert(Session::connect(&self.cluster, &application).await?);
         let vitals = Vitals::read(session).await?;
         vitals.unchanged_since(surveyed.server.vitals)?;
-        super::lock::take(session, cx).await?;
         for (_, slot) in &slots {
             slot::create(session, slot).await?;
         }
