@@ -75,6 +75,14 @@ impl Vms {
         self.sh(vm, "root", script)
     }
 
+    /// Feeds what root's script prints on one machine to root's script on the other.
+    #[track_caller]
+    pub fn pipe(&self, (from, prints): (Vm, &str), (to, reads): (Vm, &str)) {
+        let both = r#"set -o pipefail; "$0" ssh "$1" "$2" root "$3" | "$0" ssh "$1" "$4" root "$5""#;
+        let all = [SCRIPT, &self.directory, from.name(), prints, to.name(), reads];
+        Tool::new("bash").args(["-c", both]).args(all).run().unwrap();
+    }
+
     /// The port of 127.0.0.1 that leads to a machine's PostgreSQL.
     pub fn postgres(&self, vm: Vm) -> u16 {
         self.ports[&format!("{}_pg", vm.name())]

@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 use crate::aside::Live;
 use crate::mapping::{Goal, Mapping, Unmapped};
 use crate::name;
+use crate::parse::Said;
 use crate::partial::Partials;
 use crate::shared::{FORMAT, ReceivePlan, SourcePlan, TERMS, unborn};
 use crate::zfs::Zfs;
@@ -220,6 +221,14 @@ impl Sink for Receiver {
 
     async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job> {
         begin::begin(self, header, cx).await
+    }
+
+    fn advice(&self, header: &StreamHeader, said: &str) -> Option<String> {
+        match said.contains("cannot receive") {
+            true => Said::read(said).hint(&self.dataset(&header.part).ok()?),
+            false if said.contains("cannot send") => Said::read(said).hint(&header.part.dataset),
+            false => None,
+        }
     }
 
     async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()> {

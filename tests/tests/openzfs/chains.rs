@@ -100,12 +100,48 @@ async fn what_is_in_the_way_is_named_with_what_to_do() {
     );
     chain.vms.root(Vm::Standby, &write);
     refused(&chain.run("", "").await, "was written to", "zfs rollback");
-    let newest = chain.snapshots(Vm::Standby, COPY).last().cloned().unwrap().0;
+    let newest = chain.newest(Vm::Standby, COPY);
     chain.vms.root(Vm::Standby, &format!("zfs rollback {newest} && zfs set readonly=on {COPY}"));
     // A user without the right to send.
     chain.vms.root(Vm::Primary, &format!("zfs unallow -u zfssync send {SOURCE}"));
     refused(&chain.run("", "").await, "has no right on tank/data", "zfs allow -u zfssync");
     chain.vms.root(Vm::Primary, &format!("zfs allow -u zfssync send {SOURCE}"));
     chain.succeed().await;
+    chain.agrees();
+}
+
+/// Runs `reseed` here, where it has the stages of tests too, and gives its exit code.
+async fn reseed(args: &[&str]) -> u8 {
+    let args: Vec<_> = std::iter::once(&"reseed").chain(args).map(Into::into).collect();
+    tokio::task::spawn_blocking(move || reseed_cli::main(args)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_gone_is_forgotten_and_no_other_is() {
+    let chain = Chain::new("");
+    let gone = "into = \"tank/gone\"";
+    chain.succeed().await;
+    chain.receive(gone).await.must_be_done();
+    let kept = |kind: &str| {
+        let list = format!("zfs list -H -t {kind} -o name,reseed:target,userrefs -s createtxg {SOURCE}");
+        chain.vms.root(Vm::Primary, &list).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (snapshots, bookmarks) = (kept("snapshot"), kept("bookmark"));
+    println!("{snapshots:#?}\n{bookmarks:#?}");
+    assert_eq!((snapshots.len(), bookmarks.len()), (2, 2));
+    let target = snapshots[1].split('\t').nth(1).unwrap();
+    assert!(target.ends_with(":tank/gone"), "{target}");
+    let path = chain.vms.path("gone.toml");
+    std::fs::write(&path, chain.file("", "", gone)).unwrap();
+    // One that there is not takes nothing along.
+    assert_eq!(reseed(&["forget", "7:tank/gone", &path]).await, 3);
+    assert_eq!((kept("snapshot"), kept("bookmark")), (snapshots.clone(), bookmarks.clone()));
+    chain.drop_copy("tank/gone");
+    assert_eq!(reseed(&["forget", target, &path]).await, 0);
+    assert_eq!((kept("snapshot"), kept("bookmark")), (snapshots[..1].to_vec(), bookmarks[..1].to_vec()));
+    assert_eq!(reseed(&["forget", target, &path]).await, 3, "there is nothing left to forget");
+    // The other's chain goes on.
+    let ended = chain.succeed().await;
+    assert!(!ended.report.full, "{}", ended.story());
     chain.agrees();
 }

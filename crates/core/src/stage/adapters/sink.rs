@@ -12,7 +12,7 @@ use crate::leftover::Leftovers;
 use crate::stage::arrivals::Arrivals;
 use crate::stage::{CheckCx, Claim, Holdings, Stage, StageCx};
 use crate::stream::Metered;
-use crate::{Format, Kind, Mismatch, Result, StreamKind};
+use crate::{Class, Error, Format, Kind, Mismatch, Result, StreamKind};
 
 /// Receives streams. The adapter drives them.
 #[async_trait]
@@ -64,6 +64,10 @@ pub trait Sink: Debug + Send + Sync {
     /// # Errors
     /// When the storage refuses.
     async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job>;
+    /// What a person can do about a stream that did not arrive, where what was said on the way tells.
+    fn advice(&self, _header: &StreamHeader, _said: &str) -> Option<String> {
+        None
+    }
     /// Verifies, after the job ended well, that what the header promised has arrived.
     ///
     /// # Errors
@@ -109,6 +113,15 @@ pub(crate) async fn receive(stream: StreamItem, host: &dyn Host, job: Job, cx: &
         drain(stream, process, &cx.meters().sink).await
     };
     received.await.map_err(|e| e.context(format!("receiving {dataset}")))
+}
+
+/// An error that says nothing of what to do, with what is known of it.
+fn advised(error: Error, advice: impl FnOnce(&str) -> Option<String>) -> Error {
+    let known = matches!(error.class(), Class::Failed) && error.hint_text().is_none();
+    match known.then(|| advice(&error.chain())).flatten() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// Notes in the report what has arrived: of a chain, where its first stream starts and its last one ends.
@@ -193,7 +206,8 @@ impl<S: Sink> Stage for SinkStage<S> {
             arrivals.before(&header, &self.0, cx).await?;
             let job = self.0.begin(&header, cx).await;
             let job = job.map_err(|e| e.context(format!("receiving {}", header.part.dataset)))?;
-            receive(stream, self.0.host().as_ref(), job, cx).await?;
+            let arrived = receive(stream, self.0.host().as_ref(), job, cx).await;
+            arrived.map_err(|error| advised(error, |said| self.0.advice(&header, said)))?;
             self.0.verify(&header, cx).await?;
             report_received(&header, cx);
             arrivals.add(&header);
