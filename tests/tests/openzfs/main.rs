@@ -4,4 +4,5 @@
 mod chain;
 mod chains;
 mod interrupted;
+mod obstacles;
 mod postgres;
