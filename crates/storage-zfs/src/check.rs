@@ -5,6 +5,7 @@ use reseed_core::host::Command;
 use reseed_core::{Error, Result};
 
 use crate::name;
+use crate::parse::Snapshot;
 use crate::zfs::{Allowed, Zfs};
 
 /// Everything that the sending side's user needs, for the hint.
@@ -71,6 +72,18 @@ pub(crate) async fn existing_above(zfs: &Zfs, dataset: &str) -> Result<String> {
         error.hint("see which there are: `zpool list`; one may have to be imported: `zpool import`")
     };
     nearest_existing(zfs, dataset).await?.ok_or_else(missing)
+}
+
+/// What makes way for a new copy: the commands, between backquotes.
+pub(crate) async fn makes_way(zfs: &Zfs, dataset: &str) -> Result<String> {
+    let mut commands = vec![];
+    for one in zfs.filesystems(dataset).await? {
+        let held = zfs.snapshots(&one.name).await?.into_iter().filter(Snapshot::held);
+        commands.extend(held.map(|snapshot| format!("zfs release TAG {}", snapshot.name)));
+    }
+    commands.push(format!("zfs destroy -r {dataset}"));
+    let tags = if commands.len() > 1 { " (`zfs holds` tells the tags)" } else { "" };
+    Ok(format!("`{}`{tags}", commands.join("; ")))
 }
 
 /// A dataset's name from the file, or a problem at its place.

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::base::{newest_common, outgoing};
-use self::flags::{Encrypted, Means, remembered};
+use self::flags::{Encrypted, Means};
 use self::known::{listed, zfs_of};
 use crate::check;
 use crate::parse::{Snapshot, estimate};
@@ -103,7 +103,7 @@ impl Source for Sender {
             let outgoing = plan.as_ref().and_then(|plan| plan.of(&part.dataset));
             let increment = outgoing.is_some_and(|outgoing| outgoing.base.is_some());
             means.judge(&zfs, &part.dataset).await?;
-            means.flags(&zfs, &part.dataset, increment, cx).await?;
+            means.way(&zfs, &part.dataset, increment, cx).await?;
         }
         Ok(())
     }
@@ -154,12 +154,11 @@ impl Made<'_> {
             self.resuming.push(partial);
         }
         let base = newest_common(&snapshots, &held, Some(&part.guid));
-        let flags = self.means.flags(self.zfs, &part.dataset, base.is_some(), cx).await?;
-        let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &flags, base, part)?).await;
-        let job = Job::from(command(&["send"], &flags, base, part)?);
+        let way = self.means.way(self.zfs, &part.dataset, base.is_some(), cx).await?;
+        let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &way.flags, base, part)?).await;
+        let job = Job::from(command(&["send"], &way.flags, base, part)?);
         self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, false);
-        let chain = Chain { source: part.dataset.clone(), dataset: String::new(), flags: remembered(&flags) };
-        self.chains.push(chain);
+        self.chains.push(way.remembered(&part.dataset));
         Ok(())
     }
 

@@ -42,8 +42,8 @@ pub(crate) struct ReceivePlan {
     pub(crate) resumable: bool,
 }
 
-/// By which flags a copy was begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a copy was begun. Its increments keep to this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Chain {
     /// The dataset on the source.
     pub(crate) source: String,
@@ -51,6 +51,10 @@ pub(crate) struct Chain {
     pub(crate) dataset: String,
     /// The flags, between blanks; `-` for none.
     pub(crate) flags: String,
+    /// The record size of the source in bytes, where that is known.
+    pub(crate) recordsize: Option<String>,
+    /// Identity of the key of what comes raw, where that is known.
+    pub(crate) key: Option<String>,
 }
 
 /// What copies say of how they were begun, from the receiver.

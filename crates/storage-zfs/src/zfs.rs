@@ -155,6 +155,16 @@ impl Zfs {
         self.patiently(&["set", &format!("{property}={value}")], &[name], &[]).await
     }
 
+    /// Sets several properties, each `property=value`, in one command where this `zfs` can.
+    pub(crate) async fn set_several(&self, name: &str, all: &[String]) -> Result<()> {
+        let at_once = if self.features().await?.many_properties { all.len() } else { 1 };
+        for some in all.chunks(at_once.max(1)) {
+            let flags: Vec<_> = std::iter::once("set").chain(some.iter().map(String::as_str)).collect();
+            self.patiently(&flags, &[name], &[]).await?;
+        }
+        Ok(())
+    }
+
     /// Sets a property of several datasets in one command.
     pub(crate) async fn set_all(&self, names: &[&str], property: &str, value: &str) -> Result<()> {
         if names.is_empty() {

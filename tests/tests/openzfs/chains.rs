@@ -64,10 +64,30 @@ async fn what_is_encrypted_goes_raw_or_is_refused_and_a_chain_stays_as_it_was_be
     assert!(!ended.report.full, "{}", ended.story());
     let told = chain.vms.root(Vm::Standby, &format!("zfs get -H -o value encryption,keystatus,reseed:flags {COPY}"));
     assert_eq!(told, "aes-256-gcm\nunavailable\n-L -e -c -w");
+    // Record size and key are those that it was begun with, or it is another chain.
+    chain.vms.root(Vm::Primary, &format!("zfs set recordsize=64k {SOURCE}"));
+    refused(
+        &chain.run("", raw).await,
+        "its recordsize was 131072 then, and is 65536 now",
+        "zfs destroy -r tank/reseed/data",
+    );
+    chain.vms.root(Vm::Primary, &format!("zfs set recordsize=128k {SOURCE}"));
+    let key = chain.vms.root(Vm::Standby, &format!("zfs get -H -o value reseed:key {COPY}"));
+    assert!(key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()), "{key}");
+    chain.vms.root(Vm::Standby, &format!("zfs set reseed:key=0 {COPY}"));
+    let reason = format!("it was encrypted by the key 0 then, and is by {key} now");
+    refused(&chain.run("", raw).await, &reason, "zfs destroy -r tank/reseed/data");
+    chain.vms.root(Vm::Standby, &format!("zfs set reseed:key={key} {COPY}"));
+    // Another passphrase or key file wraps the same key.
+    chain.vms.root(
+        Vm::Primary,
+        &format!("head -c 32 /dev/urandom >/root/key2 && zfs change-key -o keylocation=file:///root/key2 {SOURCE}"),
+    );
+    chain.run("", raw).await.must_be_done();
     // In the clear now: another chain.
     let clear = "encrypted = \"clear\"";
     refused(&chain.run("", clear).await, "it came raw", "zfs destroy -r tank/reseed/data");
-    chain.vms.root(Vm::Standby, &format!("for s in $(zfs list -H -o name -t snapshot {COPY}); do for t in $(zfs holds -H $s | cut -f2); do zfs release $t $s; done; done; zfs destroy -r {COPY}"));
+    chain.drop_copy(COPY);
     let ended = chain.run("", clear).await;
     ended.must_be_done();
     assert!(ended.report.full, "{}", ended.story());

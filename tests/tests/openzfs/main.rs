@@ -4,5 +4,6 @@
 mod chain;
 mod chains;
 mod interrupted;
+mod obstacles;
 mod postgres;
 mod staged;

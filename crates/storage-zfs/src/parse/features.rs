@@ -25,6 +25,8 @@ pub(crate) struct Features {
     pub(crate) send_resumes: bool,
     /// `bookmark`.
     pub(crate) bookmarks: bool,
+    /// One `zfs set` takes several properties.
+    pub(crate) many_properties: bool,
 }
 
 impl Features {
@@ -45,6 +47,7 @@ impl Features {
             receive_resumable: receive_flags.contains('s'),
             send_resumes: lines(usage, "send").iter().any(|line| line.contains("-t <receive_resume_token>")),
             bookmarks: !lines(usage, "bookmark").is_empty(),
+            many_properties: lines(usage, "set").iter().any(|line| line.contains("<property=value> ...")),
         }
     }
 
@@ -84,6 +87,7 @@ where 'command' is one of the following:
 \tsend [-RDp] [-[iI] snapshot] <snapshot>
 \treceive [-vnF] <filesystem|volume|snapshot>
 \treceive [-vnF] -d <filesystem>
+\tset <property=value> <filesystem|volume|snapshot> ...
 ";
 
     const OPENZFS: &str = "missing command
@@ -99,6 +103,7 @@ where 'command' is one of the following:
 \t    <filesystem|volume|snapshot>
 \treceive -A <filesystem|volume>
 \tbookmark <snapshot|bookmark> <newbookmark>
+\tset [-u] <property=value> ... <filesystem|volume|snapshot> ...
 ";
 
     #[test]
@@ -110,7 +115,7 @@ where 'command' is one of the following:
     fn openzfs_has_them_and_uses_what_the_receiver_has_too() {
         let new = Features::read(OPENZFS);
         assert!(new.many_snapshots && new.raw && new.estimate && new.unmounted && new.receive_properties);
-        assert!(new.receive_resumable && new.send_resumes && new.bookmarks);
+        assert!(new.receive_resumable && new.send_resumes && new.bookmarks && new.many_properties);
         assert_eq!(new.send_flags(&new), ["-L", "-e", "-c"]);
         assert!(new.send_flags(&Features::read(FUSE)).is_empty());
     }

@@ -140,15 +140,9 @@ async fn unmodified(zfs: &Zfs, dataset: &str, base: &Snapshot) -> Result<()> {
 
 /// The refusal of a copy that no increment can be added to, with what makes way for a new one.
 async fn nothing_common(zfs: &Zfs, dataset: &str) -> Result<Error> {
-    let mut commands = vec![];
-    for one in zfs.filesystems(dataset).await? {
-        let held = zfs.snapshots(&one.name).await?.into_iter().filter(Snapshot::held);
-        commands.extend(held.map(|snapshot| format!("zfs release TAG {}", snapshot.name)));
-    }
-    commands.push(format!("zfs destroy -r {dataset}"));
     let error = Error::failed(format!("{dataset} on {} holds no snapshot that the source has too", zfs.host().name()));
-    let tags = if commands.len() > 1 { " (`zfs holds` tells the tags)" } else { "" };
-    Ok(error.hint(format!("if it can go, so that the whole is sent anew: `{}`{tags}", commands.join("; "))))
+    let commands = check::makes_way(zfs, dataset).await?;
+    Ok(error.hint(format!("if it can go, so that the whole is sent anew: {commands}")))
 }
 
 /// Refuses where the pool, or a quota on the way to the dataset, has less than will come.

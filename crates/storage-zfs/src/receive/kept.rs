@@ -10,28 +10,37 @@ use crate::partial::{Partial, Partials, Resuming};
 use crate::send::known::zfs_of;
 use crate::shared::{Chain, Chains, Outgoing, SentWith, SourcePlan};
 
-/// The property of a copy that says by which flags of `zfs send` it was begun.
+/// The properties of a copy that say how it was begun: by which flags of `zfs send`, of which record size,
+/// and with which key where it came raw.
 const FLAGS: &str = "reseed:flags";
+const RECORDSIZE: &str = "reseed:recordsize";
+const KEY: &str = "reseed:key";
 
-/// Notes by which flags a copy has come.
+/// Notes how a copy has come.
 pub(super) async fn remember(receiver: &Receiver, source: &str, dataset: &str, cx: &StageCx) -> Result<()> {
     let sent = cx.board().get::<SentWith>();
     let sent = sent.as_ref().and_then(|sent| sent.0.iter().find(|chain| chain.source == source));
-    match sent {
-        Some(sent) => Ok(receiver.zfs.set(dataset, FLAGS, &sent.flags).await?),
-        None => Ok(()),
-    }
+    let Some(sent) = sent else { return Ok(()) };
+    let all = [(FLAGS, Some(&sent.flags)), (RECORDSIZE, sent.recordsize.as_ref()), (KEY, sent.key.as_ref())];
+    let all: Vec<_> = all.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+    Ok(receiver.zfs.set_several(dataset, &all).await?)
+}
+
+/// What a copy says of how it was begun; what it has from elsewhere does not count.
+async fn begun(receiver: &Receiver, source: &str, dataset: &str) -> Result<Option<Chain>> {
+    let mut told = receiver.zfs.properties(dataset, &[FLAGS, RECORDSIZE, KEY].join(",")).await?;
+    told.retain(|_, own| own.source == "local");
+    let mut take = |name| told.remove(name).map(|own| own.value);
+    let (flags, recordsize, key) = (take(FLAGS), take(RECORDSIZE), take(KEY));
+    let (source, dataset) = (source.to_owned(), dataset.to_owned());
+    Ok(flags.map(|flags| Chain { source, dataset, flags, recordsize, key }))
 }
 
 /// Looks for what is kept in these datasets, and leaves it on the board for the sender.
 pub(super) async fn look(receiver: &Receiver, all: &[(SnapshotPart, String)], cx: &CheckCx) -> Result<()> {
     let (mut found, mut chains) = (vec![], vec![]);
     for (part, dataset) in all {
-        if let Some(flags) =
-            receiver.zfs.properties(dataset, FLAGS).await?.remove(FLAGS).filter(|own| own.source == "local")
-        {
-            chains.push(Chain { source: part.dataset.clone(), dataset: dataset.clone(), flags: flags.value });
-        }
+        chains.extend(begun(receiver, &part.dataset, dataset).await?);
     }
     if matches!(receiver.goal, Goal::Into(_)) && receiver.zfs.features().await?.receive_resumable {
         for (part, dataset) in all {

@@ -1,8 +1,10 @@
-//! How blocks are sent: the flags of `zfs send`, the same for a whole chain.
+//! How blocks are sent: the flags of `zfs send`, the record size and the key, the same for a whole chain.
 //!
 //! A chain is what one copy was received by: a whole stream and the increments on top of it. Sending a
 //! later increment in another way than the earlier ones has damaged copies under some versions of ZFS,
-//! so a copy says by which flags it came (`reseed:flags`), and its increments use just these.
+//! so a copy says by which flags it came (`reseed:flags`), and its increments use just these. Of which record
+//! size its source was, and, where it comes raw, with which key, it says too (`reseed:recordsize`, `reseed:key`):
+//! where those are others now, a new chain must begin.
 
 use reseed_core::config::Located;
 use reseed_core::stage::CheckCx;
@@ -11,8 +13,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::known::receiving;
+use crate::check;
 use crate::parse::Features;
-use crate::shared::Chains;
+use crate::shared::{Chain, Chains};
 use crate::zfs::Zfs;
 
 /// How encrypted datasets are sent.
@@ -46,30 +49,38 @@ impl Means {
         Ok(Self { mine, theirs, shared, encrypted: encrypted.as_ref().map(|way| **way) })
     }
 
-    /// The flags for one dataset: of its chain where an increment goes on with one, else all that both
-    /// sides know, or none where others may take the same stream.
-    pub(super) async fn flags(
-        &self,
-        zfs: &Zfs,
-        dataset: &str,
-        increment: bool,
-        cx: &CheckCx,
-    ) -> Result<Vec<&'static str>> {
+    /// How one dataset is sent: as its chain was begun where an increment goes on with one, else by all flags
+    /// that both sides know, or none where others may take the same stream.
+    pub(super) async fn way(&self, zfs: &Zfs, dataset: &str, increment: bool, cx: &CheckCx) -> Result<Way> {
         let mut can = self.mine.send_flags(&self.theirs);
-        let raw = self.encrypted == Some(Encrypted::Raw) && is_encrypted(zfs, dataset).await?;
+        let source = self.source(zfs, dataset).await?;
+        let raw = self.encrypted == Some(Encrypted::Raw) && source.encrypted;
         let fresh = if self.shared { vec![] } else { can.clone() };
         let wanted: Vec<_> = fresh.into_iter().chain(raw.then_some(RAW)).collect();
         can.extend(self.mine.raw.then_some(RAW));
-        let Some(chain) = Chains::of(cx, dataset).filter(|_| increment) else { return Ok(wanted) };
-        go_on(&chain.flags, &wanted, &can).map_err(|why| {
-            let hint = format!("a new chain begins when the copy is gone: `zfs destroy -r {}`", chain.dataset);
-            Error::failed(format!("{dataset} can't be sent as its copy {} was begun: {why}", chain.dataset)).hint(hint)
-        })
+        let key = if raw { key(zfs, dataset).await } else { None };
+        let now = Way { flags: wanted, recordsize: source.recordsize, key };
+        let Some(chain) = Chains::of(cx, dataset).filter(|_| increment) else { return Ok(now) };
+        match now.going_on(&chain, &can) {
+            Ok(way) => Ok(way),
+            Err(why) => Err(another_chain(&chain, &why, cx).await?),
+        }
+    }
+
+    /// What of a dataset decides how it is sent.
+    async fn source(&self, zfs: &Zfs, dataset: &str) -> Result<Sent> {
+        // An old `zfs` does not know encryption, and encrypts nothing.
+        let which = if self.mine.raw { "encryption,recordsize" } else { "recordsize" };
+        let mut told = zfs.properties(dataset, which).await?;
+        let mut take =
+            |name| told.remove(name).map(|own| own.value).filter(|value| !["", "-"].contains(&value.as_str()));
+        let encrypted = take("encryption").is_some_and(|encryption| encryption != "off");
+        Ok(Sent { encrypted, recordsize: take("recordsize") })
     }
 
     /// Refuses to send what is encrypted unless the file says how.
     pub(super) async fn judge(&self, zfs: &Zfs, dataset: &str) -> Result<()> {
-        if !is_encrypted(zfs, dataset).await? {
+        if !self.source(zfs, dataset).await?.encrypted {
             return Ok(());
         }
         let host = zfs.host().name();
@@ -94,10 +105,69 @@ impl Means {
 /// `zfs send -w`.
 const RAW: &str = "-w";
 
-async fn is_encrypted(zfs: &Zfs, dataset: &str) -> Result<bool> {
-    // An old `zfs` does not know the property, and encrypts nothing.
-    let property = zfs.properties(dataset, "encryption").await.unwrap_or_default().remove("encryption");
-    Ok(property.is_some_and(|property| !["off", "-", ""].contains(&property.value.as_str())))
+/// What of a dataset decides how it is sent.
+#[derive(Debug)]
+struct Sent {
+    encrypted: bool,
+    recordsize: Option<String>,
+}
+
+/// The refusal to go on with a chain, with what makes way for a new one.
+async fn another_chain(chain: &Chain, why: &str, cx: &CheckCx) -> Result<Error> {
+    let Chain { source, dataset, .. } = chain;
+    let error = Error::failed(format!("{source} can't be sent as its copy {dataset} was begun: {why}"));
+    let commands = match cx.next_host() {
+        Some(host) => check::makes_way(&receiving(&host, cx), dataset).await?,
+        None => format!("`zfs destroy -r {dataset}`"),
+    };
+    Ok(error.hint(format!("a new chain begins, with a new full, when the copy is gone: {commands}")))
+}
+
+/// Identity of the key by which the blocks of a dataset are encrypted, which `zfs change-key` does not change.
+async fn key(zfs: &Zfs, dataset: &str) -> Option<String> {
+    let told = zfs.properties(dataset, KEY).await.ok()?.remove(KEY)?;
+    told.value.parse().ok().map(|guid: u64| format!("{guid:016x}"))
+}
+
+/// The property that tells it. `zfs` hides it where nobody asks for it.
+const KEY: &str = "keyguid";
+
+/// How one dataset is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Flags of `zfs send`.
+    pub(super) flags: Vec<&'static str>,
+    /// Its record size.
+    recordsize: Option<String>,
+    /// Identity of its key, where it is sent raw.
+    key: Option<String>,
+}
+
+impl Way {
+    /// As what a copy remembers it.
+    pub(super) fn remembered(&self, source: &str) -> Chain {
+        let flags = if self.flags.is_empty() { "-".to_owned() } else { self.flags.join(" ") };
+        let (recordsize, key) = (self.recordsize.clone(), self.key.clone());
+        Chain { source: source.to_owned(), dataset: String::new(), flags, recordsize, key }
+    }
+
+    /// The way of a chain, if it can be gone on with. `can` are the flags that both sides know. What a copy does
+    /// not say, because an earlier reseed began it, is taken to be as it is now.
+    fn going_on(self, chain: &Chain, can: &[&'static str]) -> Result<Self, String> {
+        let flags = go_on(&chain.flags, &self.flags, can)?;
+        if let Some((was, is)) = other(&chain.recordsize, &self.recordsize) {
+            return Err(format!("its recordsize was {was} then, and is {is} now"));
+        }
+        if let Some((was, is)) = other(&chain.key, &self.key) {
+            return Err(format!("it was encrypted by the key {was} then, and is by {is} now"));
+        }
+        Ok(Self { flags, ..self })
+    }
+}
+
+/// Both, where both are known and differ.
+fn other<'a>(was: &'a Option<String>, is: &'a Option<String>) -> Option<(&'a String, &'a String)> {
+    was.as_ref().zip(is.as_ref()).filter(|(was, is)| was != is)
 }
 
 /// The flags of a chain, if both sides can go on with them.
@@ -112,11 +182,6 @@ fn go_on(chain: &str, wanted: &[&'static str], can: &[&'static str]) -> Result<V
         (false, true) => Err("it came in the clear, and is to be sent raw now".to_owned()),
         _ => Ok(flags),
     }
-}
-
-/// The flags as a copy remembers them; `-` for none.
-pub(super) fn remembered(flags: &[&'static str]) -> String {
-    if flags.is_empty() { "-".to_owned() } else { flags.join(" ") }
 }
 
 #[cfg(test)]
@@ -135,9 +200,30 @@ mod tests {
         assert!(go_on("-L", &["-L", "-w"], &all).unwrap_err().contains("raw now"));
     }
 
+    fn way(flags: &[&'static str], recordsize: &str, key: Option<&str>) -> Way {
+        Way { flags: flags.to_vec(), recordsize: Some(recordsize.to_owned()), key: key.map(str::to_owned) }
+    }
+
     #[test]
-    fn a_copy_remembers_that_there_were_none() {
-        assert_eq!(remembered(&[]), "-");
-        assert_eq!(remembered(&["-L", "-c"]), "-L -c");
+    fn a_copy_remembers_how_it_came() {
+        let chain = way(&[], "16384", None).remembered("ta/a");
+        assert_eq!((chain.flags.as_str(), chain.recordsize.as_deref(), chain.key), ("-", Some("16384"), None));
+        let chain = way(&["-L", "-w"], "131072", Some("a")).remembered("ta/a");
+        assert_eq!((chain.flags.as_str(), chain.key.as_deref()), ("-L -w", Some("a")));
+    }
+
+    #[test]
+    fn another_record_size_and_another_key_end_a_chain() {
+        let all = ["-L", "-w"];
+        let chain = way(&all, "16384", Some("a")).remembered("ta/a");
+        let on = |is: Way, chain: &Chain| is.going_on(chain, &all);
+        assert_eq!(on(way(&all, "16384", Some("a")), &chain), Ok(way(&all, "16384", Some("a"))));
+        assert!(
+            on(way(&all, "8192", Some("a")), &chain).unwrap_err().contains("recordsize was 16384 then, and is 8192")
+        );
+        assert!(on(way(&all, "16384", Some("b")), &chain).unwrap_err().contains("the key a then"));
+        // A copy of an earlier reseed says nothing of them.
+        let old = Chain { recordsize: None, key: None, ..chain };
+        assert_eq!(on(way(&all, "8192", Some("b")), &old), Ok(way(&all, "8192", Some("b"))));
     }
 }
