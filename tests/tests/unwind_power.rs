@@ -19,7 +19,7 @@ use reseed_tests::mortal::{self, End, Point, Shares, all_faults, runtime, seed, 
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
 use reseed_tests::{judge, ready_for};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// Points between journal writes, and random moments.
 const ALL: (usize, usize) = (32, 18);
@@ -211,22 +211,20 @@ impl Trial {
     /// whether the run was faster than that.
     fn run_until(&self, moment: Moment) -> (Journals, bool) {
         let point = if let Moment::At(point) = moment { point } else { Point::Never };
-        let child = mortal::start(&self.state(), &self.file, point, End::Frozen);
+        let mut child = mortal::start(&self.state(), &self.file, point, End::Frozen);
         let pid = Pid::from_child(&child);
         if let Moment::After(time) = moment {
             std::thread::sleep(time);
             let _ = kill_process(pid, Signal::STOP);
         }
-        let status = wait_for(pid, WaitOptions::UNTRACED);
-        let (written, ended) = (self.device.journals(), !status.stopped());
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let ended = !waitid(WaitId::Pid(pid), stopped).unwrap().unwrap().stopped();
+        let written = self.device.journals();
         self.device.keep();
-        if !ended {
-            kill_process(pid, Signal::KILL).unwrap();
-            assert!(wait_for(pid, WaitOptions::empty()).signaled());
-        } else {
-            assert!(matches!(moment, Moment::After(_)), "it did not stop {moment:?}");
-            assert_eq!(status.exit_status(), Some(0));
-        }
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.success(), ended, "{status} {moment:?}");
+        assert!(!ended || matches!(moment, Moment::After(_)), "it did not stop {moment:?}");
         (written, ended)
     }
 
@@ -272,10 +270,6 @@ impl Trial {
         println!("{command}: {}\n{said}", output.status);
         assert!(output.status.success(), "{command}: {said}\n{}", self.scene.logs());
     }
-}
-
-fn wait_for(pid: Pid, options: WaitOptions) -> WaitStatus {
-    waitpid(Some(pid), options).unwrap().unwrap().1
 }
 
 fn what_was_not_synced_is_lost() {
