@@ -57,7 +57,7 @@ async fn a_put_that_goes_on_is_the_one_that_was_never_broken_off() {
             continue;
         };
         let offset = kept.place.offset;
-        assert_eq!(Some((offset, kept.chunks.len())), cut.map(|(cut, count)| (cut, count)), "{bytes}");
+        assert_eq!(Some((offset, kept.chunks.len())), cut, "{bytes}");
         let rest = stream(&data[offset as usize..], false);
         let written = write_behind(&marked(&store, None), 0, kept, rest, ("lengths", &planned()), &how()).await;
         let written = written.unwrap();
