@@ -90,6 +90,7 @@ pub fn header() -> StreamHeader {
     StreamHeader {
         part,
         from_guid: None,
+        made: None,
         goes_on: false,
         format,
         encodings: vec![],

@@ -147,7 +147,7 @@ impl Sink for Receiver {
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Holdings> {
         let target = self.target().await?;
         if wanted.is_empty() {
-            return Ok(Holdings { target, datasets: vec![] });
+            return Ok(Holdings::at(target, vec![]));
         }
         self.assign(wanted).map_err(refuse)?;
         let table = self.btrfs.table(&[&self.into]).await?;
@@ -155,7 +155,7 @@ impl Sink for Receiver {
         let held = table.of(filesystem).into_iter().filter(|seen| seen.subvolume.readonly);
         let guids: Vec<_> = held.map(|seen| seen.subvolume.identity().to_owned()).collect();
         let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
-        Ok(Holdings { target, datasets: wanted.iter().map(holding).collect() })
+        Ok(Holdings::at(target, wanted.iter().map(holding).collect()))
     }
 
     async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job> {

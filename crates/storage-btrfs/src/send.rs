@@ -148,6 +148,7 @@ fn stream(
     let header = StreamHeader {
         part: part.clone(),
         from_guid,
+        made: None,
         goes_on: false,
         format: FORMAT,
         encodings: vec![],

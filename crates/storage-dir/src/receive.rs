@@ -222,7 +222,7 @@ impl Sink for Directory {
         };
         cx.board().put(kept);
         let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
-        Ok(Holdings { target: self.store.path.clone(), datasets: wanted.iter().map(holding).collect() })
+        Ok(Holdings::at(&self.store.path, wanted.iter().map(holding).collect()))
     }
 
     async fn begin(&self, header: &StreamHeader, cx: &StageCx) -> Result<Job> {

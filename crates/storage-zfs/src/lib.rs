@@ -14,6 +14,7 @@ mod clone;
 mod fresh;
 mod guard;
 mod leftovers;
+mod made;
 mod name;
 mod parse;
 mod partial;

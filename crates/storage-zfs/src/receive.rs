@@ -206,13 +206,14 @@ impl Sink for Receiver {
         let mut datasets = Vec::with_capacity(wanted.len());
         let names: Vec<_> = assigned.iter().map(|(_, dataset)| dataset.as_str()).collect();
         let all = self.zfs.snapshots_of(&names).await?;
-        for ((part, _), snapshots) in assigned.into_iter().zip(all) {
+        for ((part, dataset), snapshots) in assigned.into_iter().zip(all) {
             let held = snapshots.into_iter().filter(|snapshot| !snapshot.is_bookmark());
             let cut_off = Partials::of(cx, &part.dataset).map(|partial| partial.token.cut_off());
             let guids = held.map(|snapshot| snapshot.guid).collect();
-            datasets.push(Holding { dataset: part.dataset, guids, cut_off });
+            let made = kept::begun(self, &dataset).await?;
+            datasets.push(Holding { dataset: part.dataset, guids, made, cut_off });
         }
-        Ok(Holdings { target: self.target().await?, datasets })
+        Ok(Holdings::at(self.target().await?, datasets))
     }
 
     async fn leftovers(&self, _cx: &CheckCx) -> Result<Leftovers> {
@@ -231,12 +232,12 @@ impl Sink for Receiver {
         }
     }
 
-    async fn verify(&self, header: &StreamHeader, cx: &StageCx) -> Result<()> {
+    async fn verify(&self, header: &StreamHeader, _cx: &StageCx) -> Result<()> {
         let dataset = self.dataset(&header.part)?;
         let snapshots = self.zfs.snapshots(&dataset).await?;
         let newest = snapshots.iter().rfind(|snapshot| !snapshot.is_bookmark());
         match newest {
-            Some(newest) if newest.guid == header.part.guid => finish::mark(self, header, &dataset, cx).await,
+            Some(newest) if newest.guid == header.part.guid => finish::mark(self, header, &dataset).await,
             _ => Err(Error::failed(format!("the stream ended well, but {dataset} has no such snapshot"))),
         }
     }

@@ -22,9 +22,10 @@ use self::base::{newest_common, outgoing};
 use self::flags::{Encrypted, Means};
 use self::known::{listed, zfs_of};
 use crate::check;
+use crate::made::Made;
 use crate::parse::{Snapshot, estimate};
 use crate::partial::{Partial, Partials, Resuming};
-use crate::shared::{Chain, FORMAT, SendPlan, SentWith, SourcePlan, unborn};
+use crate::shared::{FORMAT, SendPlan, SourcePlan, unborn};
 use crate::stream::{Expected, Joined, Spot, Whole};
 use crate::zfs::Zfs;
 
@@ -87,6 +88,7 @@ impl Source for Sender {
             plan.push(outgoing(&zfs, part, mine, &held, cx, &mut resuming).await?);
         }
         let plan = SendPlan(plan);
+        cx.board().put(Surveyed(held));
         cx.board().put(plan.outlook());
         cx.board().put(plan);
         cx.board().put(Resuming(resuming));
@@ -97,13 +99,14 @@ impl Source for Sender {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let zfs = zfs_of(&source.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
-        let plan = cx.board().get::<SendPlan>();
+        let (plan, held) = (cx.board().get::<SendPlan>(), cx.board().get::<Surveyed>());
         for part in &source.layout.parts {
             check::may_send(&zfs, &part.dataset, &["send"]).await?;
             let outgoing = plan.as_ref().and_then(|plan| plan.of(&part.dataset));
-            let increment = outgoing.is_some_and(|outgoing| outgoing.base.is_some());
+            let held = held.as_ref().map(|held| &held.0);
+            let chain = outgoing.filter(|outgoing| outgoing.base.is_some()).and(held);
             means.judge(&zfs, &part.dataset).await?;
-            means.way(&zfs, &part.dataset, increment, cx).await?;
+            means.way(&zfs, &part.dataset, chain, cx).await?;
         }
         Ok(())
     }
@@ -118,32 +121,35 @@ impl Source for Sender {
         let zfs = zfs_of(&set.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let resumes = zfs.features().await?.send_resumes;
-        let mut made =
-            Made { zfs: &zfs, set, means: &means, resumes, streams: vec![], resuming: vec![], chains: vec![] };
+        let mut all = All { zfs: &zfs, set, means: &means, held, resumes, streams: vec![], resuming: vec![] };
         for part in &set.parts {
-            made.streams_of(part, held.of(&part.dataset), cx).await?;
+            all.streams_of(part, cx).await?;
         }
-        cx.board().put(Resuming(made.resuming));
-        cx.board().put(SentWith(made.chains));
-        Ok(made.streams)
+        cx.board().put(Resuming(all.resuming));
+        Ok(all.streams)
     }
 }
 
+/// What the target held when it was surveyed.
+#[derive(Debug, Clone)]
+struct Surveyed(Holdings);
+
 /// The streams of a set, as they are made.
-struct Made<'a> {
+struct All<'a> {
     zfs: &'a Zfs,
     set: &'a SnapshotSet,
     means: &'a Means,
+    held: &'a Holdings,
     /// Whether `zfs send` can begin in the middle of a stream.
     resumes: bool,
     streams: Vec<StreamItem>,
     resuming: Vec<Partial>,
-    chains: Vec<Chain>,
 }
 
-impl Made<'_> {
+impl All<'_> {
     /// The stream of one dataset, behind the rest of an interrupted one where that can be gone on with.
-    async fn streams_of(&mut self, part: &SnapshotPart, held: &[String], cx: &StageCx) -> Result<()> {
+    async fn streams_of(&mut self, part: &SnapshotPart, cx: &StageCx) -> Result<()> {
+        let held = self.held.of(&part.dataset);
         let snapshots = listed(self.zfs, &part.dataset, cx).await?;
         let partial = Partials::of(cx, &part.dataset);
         let resumed = partial.and_then(|partial| Some((partial.resumable(&snapshots, held)?, partial)));
@@ -154,11 +160,11 @@ impl Made<'_> {
             self.resuming.push(partial);
         }
         let base = newest_common(&snapshots, &held, Some(&part.guid));
-        let way = self.means.way(self.zfs, &part.dataset, base.is_some(), cx).await?;
+        let chain = base.map(|_| self.held);
+        let way = self.means.way(self.zfs, &part.dataset, chain, cx).await?;
         let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &way.flags, base, part)?).await;
         let job = Job::from(command(&["send"], &way.flags, base, part)?);
-        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, false);
-        self.chains.push(way.remembered(&part.dataset));
+        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, Some(way.made()));
         Ok(())
     }
 
@@ -168,17 +174,27 @@ impl Made<'_> {
         let estimate = ask_estimate(self.zfs, Zfs::command(&["send", "-n", "-P", "-t", &token.text], &[])?).await;
         let job = Job::from(Zfs::command(&["send", "-t", &token.text], &[])?);
         let was = SnapshotPart { snapshot: snapshot.short().to_owned(), guid: token.to_guid.clone(), ..part.clone() };
-        self.push(was, token.from_guid.clone(), estimate, job, true);
+        self.push(was, token.from_guid.clone(), estimate, job, None);
         Ok(())
     }
 
-    /// One more stream, which is read as it passes. `rest` says that it goes on with an interrupted one.
-    fn push(&mut self, part: SnapshotPart, from_guid: Option<String>, estimate: Option<u64>, job: Job, rest: bool) {
+    /// One more stream, which is read as it passes, and how it is made; one of which that is not said goes on with
+    /// an interrupted one.
+    fn push(
+        &mut self,
+        part: SnapshotPart,
+        from_guid: Option<String>,
+        estimate: Option<u64>,
+        job: Job,
+        made: Option<Made>,
+    ) {
+        let rest = made.is_none();
         let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
         let left_out = self.set.left_out.clone();
         let header = StreamHeader {
             part,
             from_guid,
+            made: made.map(|made| made.to_string()),
             goes_on: rest,
             format: FORMAT,
             encodings: vec![],
@@ -187,24 +203,30 @@ impl Made<'_> {
             branches: vec![],
         };
         let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
-        stream.pending.pass(Arc::new(Whole(expected)));
+        stream.pending.pass(Arc::new(Whole(expected.clone())));
         if self.resumes && !rest {
-            stream = stream.resumed_by(Arc::new(FromPlace(self.zfs.clone())));
+            stream = stream.resumed_by(Arc::new(FromPlace { zfs: self.zfs.clone(), expected }));
         }
         self.streams.push(stream);
     }
 }
 
 /// A stream from a place in its middle on, by a token that is made for that.
-struct FromPlace(Zfs);
+struct FromPlace {
+    zfs: Zfs,
+    expected: Expected,
+}
 
 #[async_trait]
 impl Resume for FromPlace {
     async fn behind(&self, place: &Place) -> Result<Option<(Job, Arc<dyn Pass>)>> {
-        let spot = Spot::read(place)?;
-        let Some(token) = spot.token().map(|token| token.to_string()) else { return Ok(None) };
+        // A place that is told wrongly, or one of another stream, is none to go on at.
+        let spot = Spot::read(place).ok().filter(|spot| spot.is_in(&self.expected));
+        let Some((spot, token)) = spot.and_then(|spot| Some((spot.clone(), spot.token()?.to_string()))) else {
+            return Ok(None);
+        };
         // Asked for its size first, `zfs` says whether it takes the token and has the snapshot.
-        if ask_estimate(&self.0, Zfs::command(&["send", "-n", "-P", "-t", &token], &[])?).await.is_none() {
+        if ask_estimate(&self.zfs, Zfs::command(&["send", "-n", "-P", "-t", &token], &[])?).await.is_none() {
             return Ok(None);
         }
         let job = Job::from(Zfs::command(&["send", "-t", &token], &[])?);

@@ -2,7 +2,6 @@
 
 use reseed_core::Format;
 use reseed_core::item::{LeftOut, SnapshotPart};
-use reseed_core::stage::CheckCx;
 
 use reseed_storage::Terms;
 pub(crate) use reseed_storage::{Outgoing, SendPlan, SourcePlan, unborn};
@@ -41,37 +40,6 @@ pub(crate) struct ReceivePlan {
     /// Whether what arrives before a cut is kept, so that a later run can go on with it.
     pub(crate) resumable: bool,
 }
-
-/// How a copy was begun. Its increments keep to this.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Chain {
-    /// The dataset on the source.
-    pub(crate) source: String,
-    /// The dataset on the target.
-    pub(crate) dataset: String,
-    /// The flags, between blanks; `-` for none.
-    pub(crate) flags: String,
-    /// The record size of the source in bytes, where that is known.
-    pub(crate) recordsize: Option<String>,
-    /// Identity of the key of what comes raw, where that is known.
-    pub(crate) key: Option<String>,
-}
-
-/// What copies say of how they were begun, from the receiver.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Chains(pub(crate) Vec<Chain>);
-
-impl Chains {
-    /// What the copy of a dataset of the source says.
-    pub(crate) fn of(cx: &CheckCx, source: &str) -> Option<Chain> {
-        let all = cx.board().get::<Chains>()?;
-        all.0.iter().find(|chain| chain.source == source).cloned()
-    }
-}
-
-/// How each dataset is sent in this run, from the sender.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SentWith(pub(crate) Vec<Chain>);
 
 /// What was received, from `zfs-receive` to `zfs-clone`.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Streams as chunks, and chunks as streams.
 
 mod cut;
-mod going;
+mod in_flight;
 mod judge;
 mod read;
 mod write;

@@ -93,6 +93,9 @@ pub struct Stream {
     pub guid: String,
     /// Identity of the snapshot that the receiver must hold; `None` for a full.
     pub from_guid: Option<String>,
+    /// How its source made it, in the storage's own words, where that matters to what follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
     /// Whether it is the chain's main dataset.
     pub main: bool,
     /// What was done to the stream before it was cut, the last one outermost.
@@ -284,6 +287,7 @@ impl FileBeside {
             snapshot: String::new(),
             guid: String::new(),
             from_guid: None,
+            made: None,
             main: false,
             encodings: vec![],
             recipients: self.recipients.clone(),

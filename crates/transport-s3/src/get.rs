@@ -248,6 +248,7 @@ impl Get {
         StreamHeader {
             part: stream.part(),
             from_guid: stream.from_guid.clone(),
+            made: stream.made.clone(),
             goes_on: false,
             format: Format::named(self.storage.clone()),
             encodings: vec![],

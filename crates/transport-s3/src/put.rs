@@ -110,6 +110,9 @@ impl StageConfig for PutConfig {
 
 const NAME: &str = "s3-put";
 
+/// How a new chain begins.
+const PUT_THE_WHOLE: &str = "put the whole once: run it with `max_increments = 0`";
+
 #[derive(Debug)]
 struct Put {
     store: Arc<dyn Store>,
@@ -166,10 +169,13 @@ impl Stage for Put {
             Some(main) => self.base(&main.dataset, cx).await?,
             None => None,
         };
-        let guid = |part: &SnapshotPart| Some(base.as_ref()?.1.manifest.of(&part.dataset)?.guid.clone());
-        let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guid(part).into_iter().collect());
-        let target = self.store.url();
-        Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
+        let holding = |part: &SnapshotPart| {
+            let newest = base.as_ref().and_then(|(_, link)| link.manifest.of(&part.dataset));
+            let guids = newest.iter().map(|stream| stream.guid.clone()).collect();
+            Holding { made: newest.and_then(|stream| stream.made.clone()), ..Holding::of(&part.dataset, guids) }
+        };
+        let held = Holdings::at(self.store.url(), wanted.iter().map(holding).collect());
+        Ok(Some(Holdings { anew: Some(PUT_THE_WHOLE), ..held }))
     }
 
     async fn unfinished(&self, datasets: &[&str], cx: &CheckCx) -> Result<Option<Vec<SnapshotPart>>> {

@@ -10,7 +10,7 @@
 //! - `left`: its run has failed, and left it for another.
 //! - `closed`: its manifest is being written, or its chunks removed. Nothing comes after it.
 //!
-//! Beside them is a mark for each chunk that is kept, where a later run may go on behind it, see [`Mark`].
+//! Beside them is a mark for each chunk that is kept, where a later run may go on behind it, see [`KeptChunk`].
 
 mod kept;
 mod owner;
@@ -30,7 +30,7 @@ use crate::format::{
 use crate::seal::Trust;
 use crate::store::{Key, Sha256, Store};
 
-pub use kept::{Ahead, Before, Mark, Marks, before};
+pub use kept::{Ahead, Before, KeptChunk, Marks, before, forget_from};
 pub use owner::Owner;
 
 /// What every record of an upload calls itself.

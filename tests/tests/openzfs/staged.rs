@@ -14,7 +14,7 @@ use reseed_transport_s3::chain::chains;
 use reseed_transport_s3::store::{FileStore, Store};
 use reseed_transport_s3::verify::{Depth, verify};
 
-use crate::chain::{Chain, SOURCE};
+use crate::chain::{COPY, Chain, SOURCE};
 
 /// Where the child finds its pipeline file.
 const FILE: &str = "RESEED_TEST_FILE";
@@ -163,6 +163,13 @@ async fn a_get_that_was_cut_within_an_increment_goes_on_there() {
     // The same for an increment on top.
     staged.chain.write("third", 16);
     staged.put().await;
+    let cut = staged.get().wrap(0, Faulty::wrap(Fault::StreamBreaks(10 << 20))).run().await;
+    assert_eq!(cut.report.exit_code(), 1, "{}", cut.story());
+    // What has come whole by going on is taken back like anything else when a later stage fails.
+    let held = staged.chain.snapshots(Vm::Standby, COPY);
+    let failed = staged.get().wrap(1, Faulty::wrap(Fault::ErrorAfter)).run().await;
+    assert!(said(&failed, "goes on where it was cut off"), "{}", failed.story());
+    assert_eq!(staged.chain.snapshots(Vm::Standby, COPY), held, "{}", failed.story());
     let cut = staged.get().wrap(0, Faulty::wrap(Fault::StreamBreaks(10 << 20))).run().await;
     assert_eq!(cut.report.exit_code(), 1, "{}", cut.story());
     let ended = staged.get().run().await;

@@ -19,6 +19,8 @@ pub struct StreamHeader {
     pub part: SnapshotPart,
     /// The snapshot that the receiver must hold already; `None` for a full stream.
     pub from_guid: Option<String>,
+    /// How its source makes it, in the storage's own words: what is put on top of it later must be made so, too.
+    pub made: Option<String>,
     /// Whether it goes on with what the receiver has of it since it was cut off.
     pub goes_on: bool,
     /// The storage's format.
@@ -81,10 +83,10 @@ pub struct Resuming {
 #[async_trait]
 pub trait Resume: Send + Sync {
     /// The job that makes it on the stream's host, and what makes of that job's bytes those that follow the
-    /// place; `None` where there is no such job any more.
+    /// place; `None` where there is no such job any more, or the place is none of this stream.
     ///
     /// # Errors
-    /// When the place is none of this stream.
+    /// When it can't be asked.
     async fn behind(&self, place: &Place) -> Result<Option<(Job, Arc<dyn Pass>)>>;
 }
 
@@ -151,7 +153,7 @@ impl StreamItem {
     /// that must see all of it; whether it has. What its source itself asked for comes first.
     ///
     /// # Errors
-    /// When the source can't be asked, or the place is none of this stream.
+    /// When the source can't be asked.
     pub async fn go_on_behind(&mut self, place: &Place) -> Result<bool> {
         let (Some(resume), Body::Job { job, .. }, None) = (&self.resume, &mut self.body, &self.wrap) else {
             return Ok(false);

@@ -7,6 +7,8 @@ pub struct Holdings {
     pub target: String,
     /// One entry for each dataset that was asked for.
     pub datasets: Vec<Holding>,
+    /// How it takes a whole although it holds snapshots, for a hint; `None` where the storage that sends knows.
+    pub anew: Option<&'static str>,
 }
 
 /// What a target holds of one dataset.
@@ -16,6 +18,9 @@ pub struct Holding {
     pub dataset: String,
     /// Identities of snapshots that an increment may start from, the oldest first.
     pub guids: Vec<String>,
+    /// How the streams were made that it has, as their [headers](crate::item::StreamHeader::made) said; `None` where
+    /// that is not known.
+    pub made: Option<String>,
     /// What it has of a stream that was cut off.
     pub cut_off: Option<CutOff>,
 }
@@ -32,21 +37,34 @@ pub struct CutOff {
 }
 
 impl Holding {
-    /// These snapshots of a dataset, and nothing of a stream that was cut off.
+    /// These snapshots of a dataset, of which no more is known.
     pub fn of(dataset: impl Into<String>, guids: Vec<String>) -> Self {
-        Self { dataset: dataset.into(), guids, cut_off: None }
+        Self { dataset: dataset.into(), guids, ..Self::default() }
     }
 }
 
 impl Holdings {
+    /// What a target of this name holds.
+    pub fn at(target: impl Into<String>, datasets: Vec<Holding>) -> Self {
+        Self { target: target.into(), datasets, anew: None }
+    }
+
     /// Identities held of this dataset.
     pub fn of(&self, dataset: &str) -> &[String] {
-        let holding = self.datasets.iter().find(|holding| holding.dataset == dataset);
-        holding.map(|holding| holding.guids.as_slice()).unwrap_or_default()
+        self.holding(dataset).map(|holding| holding.guids.as_slice()).unwrap_or_default()
+    }
+
+    /// How the streams of this dataset were made.
+    pub fn made(&self, dataset: &str) -> Option<&str> {
+        self.holding(dataset)?.made.as_deref()
     }
 
     /// What it has of a stream of this dataset that was cut off.
     pub fn cut_off(&self, dataset: &str) -> Option<&CutOff> {
-        self.datasets.iter().find(|holding| holding.dataset == dataset)?.cut_off.as_ref()
+        self.holding(dataset)?.cut_off.as_ref()
+    }
+
+    fn holding(&self, dataset: &str) -> Option<&Holding> {
+        self.datasets.iter().find(|holding| holding.dataset == dataset)
     }
 }

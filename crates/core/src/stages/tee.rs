@@ -173,5 +173,5 @@ fn both(one: &Holdings, other: &Holdings) -> Holdings {
         let guids = holding.guids.iter().filter(|guid| other.of(&holding.dataset).contains(guid)).cloned();
         Holding::of(&holding.dataset, guids.collect())
     };
-    Holdings { target: format!("{}+{}", one.target, other.target), datasets: one.datasets.iter().map(common).collect() }
+    Holdings::at(format!("{}+{}", one.target, other.target), one.datasets.iter().map(common).collect())
 }

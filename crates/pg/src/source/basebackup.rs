@@ -216,6 +216,7 @@ fn header(taking: &Taking, cx: &StageCx) -> StreamHeader {
     StreamHeader {
         part,
         from_guid: base.map(|base| base.manifest.checksum.clone()),
+        made: None,
         goes_on: false,
         format: FORMAT,
         encodings: vec![],

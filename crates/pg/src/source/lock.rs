@@ -115,7 +115,8 @@ impl Keeper {
         lost.map_or(Ok(()), Err)
     }
 
-    /// Resolves when another run has a lock. As long as nobody can ask the source, nobody can take one either.
+    /// Resolves when another run has a lock. While this machine alone can't ask the source, another one can take the
+    /// locks: then only the lock on the machine that is changed keeps the two apart, until this run sees it.
     async fn keep(&self, session: &mut Option<Session>) -> Error {
         let mut told = false;
         loop {

@@ -22,16 +22,18 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
     let bytes = header.estimate.or_else(|| checks::planned(&header.part.dataset, cx));
-    let (room, may_keep) = (checks::room(receiver, &dataset, bytes), kept::may_keep(receiver, cx));
+    let (room, may_keep) = (checks::room(receiver, &dataset, bytes), kept::may_keep_of(receiver, &dataset, cx));
     let ((), resumable) = tokio::try_join!(room, may_keep)?;
     if header.part.main {
         checks::watch_room(receiver, &dataset, bytes, cx);
     }
     match &receiver.goal {
-        // What is there stays as it is until the rest has come.
-        Goal::Into(_) if header.goes_on => {}
+        // What is there stays as it is until the rest has come, and then too: an increment follows.
+        Goal::Into(_) if header.goes_on && kept::comes_directly(cx) => {}
         Goal::Into(into) => {
-            kept::give_up(receiver, &dataset, cx).await?;
+            if !header.goes_on {
+                kept::give_up(receiver, &dataset, cx).await?;
+            }
             let kept = || Kept::part_of(&header.part.guid, resumable);
             beside(receiver, into, &dataset, header, &kept, cx).await?;
         }

@@ -22,11 +22,11 @@ use crate::zfs::Zfs;
 
 /// Marks the snapshot that a stream has brought and by which flags its copy came, and keeps a new copy pristine:
 /// whatever becomes of the streams behind it, it is a copy like any other.
-pub(super) async fn mark(receiver: &Receiver, header: &StreamHeader, dataset: &str, cx: &StageCx) -> Result<()> {
+pub(super) async fn mark(receiver: &Receiver, header: &StreamHeader, dataset: &str) -> Result<()> {
     let (zfs, target) = (&receiver.zfs, receiver.target().await?);
     let snapshot = format!("{dataset}@{}", header.part.snapshot);
     let marked = async { Ok(zfs.set(&snapshot, "reseed:target", &target).await?) };
-    tokio::try_join!(marked, kept::remember(receiver, &header.part.dataset, dataset, cx))?;
+    tokio::try_join!(marked, kept::remember(receiver, header.made.as_deref(), dataset))?;
     match &receiver.goal {
         Goal::Into(_) if header.from_guid.is_none() => keep_pristine(zfs, dataset).await,
         _ => Ok(()),

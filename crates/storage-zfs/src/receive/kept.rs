@@ -5,10 +5,12 @@ use reseed_core::item::{ArrivalsStay, SnapshotPart};
 use reseed_core::stage::{CheckCx, StageCx};
 
 use super::Receiver;
+use crate::made::Made;
 use crate::mapping::Goal;
+use crate::name;
 use crate::partial::{Partial, Partials, Resuming};
 use crate::send::known::zfs_of;
-use crate::shared::{Chain, Chains, Outgoing, SentWith, SourcePlan};
+use crate::shared::{Outgoing, SourcePlan};
 
 /// The properties of a copy that say how it was begun: by which flags of `zfs send`, of which record size,
 /// and with which key where it came raw.
@@ -17,31 +19,25 @@ const RECORDSIZE: &str = "reseed:recordsize";
 const KEY: &str = "reseed:key";
 
 /// Notes how a copy has come.
-pub(super) async fn remember(receiver: &Receiver, source: &str, dataset: &str, cx: &StageCx) -> Result<()> {
-    let sent = cx.board().get::<SentWith>();
-    let sent = sent.as_ref().and_then(|sent| sent.0.iter().find(|chain| chain.source == source));
-    let Some(sent) = sent else { return Ok(()) };
-    let all = [(FLAGS, Some(&sent.flags)), (RECORDSIZE, sent.recordsize.as_ref()), (KEY, sent.key.as_ref())];
+pub(super) async fn remember(receiver: &Receiver, made: Option<&str>, dataset: &str) -> Result<()> {
+    let Some(made) = made.map(Made::read) else { return Ok(()) };
+    let all = [(FLAGS, Some(&made.flags)), (RECORDSIZE, made.recordsize.as_ref()), (KEY, made.key.as_ref())];
     let all: Vec<_> = all.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
     Ok(receiver.zfs.set_several(dataset, &all).await?)
 }
 
 /// What a copy says of how it was begun; what it has from elsewhere does not count.
-async fn begun(receiver: &Receiver, source: &str, dataset: &str) -> Result<Option<Chain>> {
+pub(super) async fn begun(receiver: &Receiver, dataset: &str) -> Result<Option<String>> {
     let mut told = receiver.zfs.properties(dataset, &[FLAGS, RECORDSIZE, KEY].join(",")).await?;
     told.retain(|_, own| own.source == "local");
     let mut take = |name| told.remove(name).map(|own| own.value);
     let (flags, recordsize, key) = (take(FLAGS), take(RECORDSIZE), take(KEY));
-    let (source, dataset) = (source.to_owned(), dataset.to_owned());
-    Ok(flags.map(|flags| Chain { source, dataset, flags, recordsize, key }))
+    Ok(flags.map(|flags| Made { flags, recordsize, key }.to_string()))
 }
 
 /// Looks for what is kept in these datasets, and leaves it on the board for the sender.
 pub(super) async fn look(receiver: &Receiver, all: &[(SnapshotPart, String)], cx: &CheckCx) -> Result<()> {
-    let (mut found, mut chains) = (vec![], vec![]);
-    for (part, dataset) in all {
-        chains.extend(begun(receiver, &part.dataset, dataset).await?);
-    }
+    let mut found = vec![];
     if matches!(receiver.goal, Goal::Into(_)) && receiver.zfs.features().await?.receive_resumable {
         for (part, dataset) in all {
             if let Some(token) = receiver.zfs.token(dataset).await? {
@@ -51,7 +47,6 @@ pub(super) async fn look(receiver: &Receiver, all: &[(SnapshotPart, String)], cx
     }
     if !all.is_empty() {
         cx.board().put(Partials(found));
-        cx.board().put(Chains(chains));
     }
     Ok(())
 }
@@ -67,6 +62,20 @@ pub(super) async fn may_keep(receiver: &Receiver, cx: &CheckCx) -> Result<bool> 
         Some(source) => Ok(zfs_of(&source.host, cx).features().await?.send_resumes),
         None => Ok(cx.board().get::<ArrivalsStay>().is_some()),
     }
+}
+
+/// The same for one dataset. Of datasets inside each other that come from a repository none keeps a part: what is
+/// below a part can't be taken back, and a get brings all of an increment or nothing.
+pub(super) async fn may_keep_of(receiver: &Receiver, dataset: &str, cx: &CheckCx) -> Result<bool> {
+    let nested = receiver.mapping().targets().any(|other| {
+        other != dataset && (name::under(other, dataset).is_some() || name::under(dataset, other).is_some())
+    });
+    if nested && !comes_directly(cx) { Ok(false) } else { may_keep(receiver, cx).await }
+}
+
+/// Whether it comes from a source that is asked in this run, and not from a repository.
+pub(super) fn comes_directly(cx: &CheckCx) -> bool {
+    cx.board().get::<SourcePlan>().is_some()
 }
 
 /// Gives up what is there and will not be gone on with.

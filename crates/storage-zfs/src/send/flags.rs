@@ -7,15 +7,16 @@
 //! where those are others now, a new chain must begin.
 
 use reseed_core::config::Located;
-use reseed_core::stage::CheckCx;
+use reseed_core::stage::{CheckCx, Holdings};
 use reseed_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::known::receiving;
 use crate::check;
+use crate::made::Made;
 use crate::parse::Features;
-use crate::shared::{Chain, Chains};
+use crate::shared::ReceivePlan;
 use crate::zfs::Zfs;
 
 /// How encrypted datasets are sent.
@@ -49,9 +50,9 @@ impl Means {
         Ok(Self { mine, theirs, shared, encrypted: encrypted.as_ref().map(|way| **way) })
     }
 
-    /// How one dataset is sent: as its chain was begun where an increment goes on with one, else by all flags
-    /// that both sides know, or none where others may take the same stream.
-    pub(super) async fn way(&self, zfs: &Zfs, dataset: &str, increment: bool, cx: &CheckCx) -> Result<Way> {
+    /// How one dataset is sent: as what the target holds was made where an increment goes on with that, else by all
+    /// flags that both sides know, or none where others may take the same stream.
+    pub(super) async fn way(&self, zfs: &Zfs, dataset: &str, chain: Option<&Holdings>, cx: &CheckCx) -> Result<Way> {
         let mut can = self.mine.send_flags(&self.theirs);
         let source = self.source(zfs, dataset).await?;
         let raw = self.encrypted == Some(Encrypted::Raw) && source.encrypted;
@@ -60,10 +61,10 @@ impl Means {
         can.extend(self.mine.raw.then_some(RAW));
         let key = if raw { key(zfs, dataset).await } else { None };
         let now = Way { flags: wanted, recordsize: source.recordsize, key };
-        let Some(chain) = Chains::of(cx, dataset).filter(|_| increment) else { return Ok(now) };
-        match now.going_on(&chain, &can) {
+        let Some((held, made)) = chain.and_then(|held| Some((held, held.made(dataset)?))) else { return Ok(now) };
+        match now.going_on(&Made::read(made), &can) {
             Ok(way) => Ok(way),
-            Err(why) => Err(another_chain(&chain, &why, cx).await?),
+            Err(why) => Err(another_chain(dataset, &why, held, cx).await?),
         }
     }
 
@@ -112,15 +113,21 @@ struct Sent {
     recordsize: Option<String>,
 }
 
-/// The refusal to go on with a chain, with what makes way for a new one.
-async fn another_chain(chain: &Chain, why: &str, cx: &CheckCx) -> Result<Error> {
-    let Chain { source, dataset, .. } = chain;
-    let error = Error::failed(format!("{source} can't be sent as its copy {dataset} was begun: {why}"));
-    let commands = match cx.next_host() {
-        Some(host) => check::makes_way(&receiving(&host, cx), dataset).await?,
-        None => format!("`zfs destroy -r {dataset}`"),
+/// The refusal to go on with what the target holds, with what makes way for a new chain.
+async fn another_chain(dataset: &str, why: &str, held: &Holdings, cx: &CheckCx) -> Result<Error> {
+    let copy = cx.board().get::<ReceivePlan>();
+    let copy = copy.iter().flat_map(|plan| &plan.datasets).find(|(part, _)| part.dataset == dataset);
+    let name = copy.map_or(&held.target, |(_, copy)| copy);
+    let error = Error::failed(format!("{dataset} can't be sent as its copy {name} was begun: {why}"));
+    let anew = match (held.anew, copy, cx.next_host()) {
+        (Some(anew), ..) => anew.to_owned(),
+        (None, Some((_, copy)), Some(host)) => {
+            let commands = check::makes_way(&receiving(&host, cx), copy).await?;
+            format!("a new chain begins, with a new full, when the copy is gone: {commands}")
+        }
+        _ => "a new chain begins, with a new full, when the copy is gone".to_owned(),
     };
-    Ok(error.hint(format!("a new chain begins, with a new full, when the copy is gone: {commands}")))
+    Ok(error.hint(anew))
 }
 
 /// Identity of the key by which the blocks of a dataset are encrypted, which `zfs change-key` does not change.
@@ -145,15 +152,14 @@ pub(super) struct Way {
 
 impl Way {
     /// As what a copy remembers it.
-    pub(super) fn remembered(&self, source: &str) -> Chain {
+    pub(super) fn made(&self) -> Made {
         let flags = if self.flags.is_empty() { "-".to_owned() } else { self.flags.join(" ") };
-        let (recordsize, key) = (self.recordsize.clone(), self.key.clone());
-        Chain { source: source.to_owned(), dataset: String::new(), flags, recordsize, key }
+        Made { flags, recordsize: self.recordsize.clone(), key: self.key.clone() }
     }
 
     /// The way of a chain, if it can be gone on with. `can` are the flags that both sides know. What a copy does
     /// not say, because an earlier reseed began it, is taken to be as it is now.
-    fn going_on(self, chain: &Chain, can: &[&'static str]) -> Result<Self, String> {
+    fn going_on(self, chain: &Made, can: &[&'static str]) -> Result<Self, String> {
         let flags = go_on(&chain.flags, &self.flags, can)?;
         if let Some((was, is)) = other(&chain.recordsize, &self.recordsize) {
             return Err(format!("its recordsize was {was} then, and is {is} now"));
@@ -206,24 +212,24 @@ mod tests {
 
     #[test]
     fn a_copy_remembers_how_it_came() {
-        let chain = way(&[], "16384", None).remembered("ta/a");
+        let chain = way(&[], "16384", None).made();
         assert_eq!((chain.flags.as_str(), chain.recordsize.as_deref(), chain.key), ("-", Some("16384"), None));
-        let chain = way(&["-L", "-w"], "131072", Some("a")).remembered("ta/a");
+        let chain = way(&["-L", "-w"], "131072", Some("a")).made();
         assert_eq!((chain.flags.as_str(), chain.key.as_deref()), ("-L -w", Some("a")));
     }
 
     #[test]
     fn another_record_size_and_another_key_end_a_chain() {
         let all = ["-L", "-w"];
-        let chain = way(&all, "16384", Some("a")).remembered("ta/a");
-        let on = |is: Way, chain: &Chain| is.going_on(chain, &all);
+        let chain = way(&all, "16384", Some("a")).made();
+        let on = |is: Way, chain: &Made| is.going_on(chain, &all);
         assert_eq!(on(way(&all, "16384", Some("a")), &chain), Ok(way(&all, "16384", Some("a"))));
         assert!(
             on(way(&all, "8192", Some("a")), &chain).unwrap_err().contains("recordsize was 16384 then, and is 8192")
         );
         assert!(on(way(&all, "16384", Some("b")), &chain).unwrap_err().contains("the key a then"));
         // A copy of an earlier reseed says nothing of them.
-        let old = Chain { recordsize: None, key: None, ..chain };
+        let old = Made { recordsize: None, key: None, ..chain };
         assert_eq!(on(way(&all, "8192", Some("b")), &old), Ok(way(&all, "8192", Some("b"))));
     }
 }

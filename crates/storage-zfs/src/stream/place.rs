@@ -11,7 +11,7 @@ use reseed_core::{Error, Result};
 use super::record::{Begin, Extent, HEAD};
 use super::rest::Split;
 use super::token::Token;
-use super::{Parser, Reader, Resumable};
+use super::{Expected, Parser, Reader, Resumable};
 
 /// A place, and the head of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,11 @@ impl Spot {
     /// How its stream begins; `None` where that can't be gone on with.
     pub(super) fn begin(&self) -> Option<Begin> {
         Parser::behind(&self.head, &self.at).map(|(_, begin)| begin)
+    }
+
+    /// Whether it is in this stream.
+    pub(crate) fn is_in(&self, stream: &Expected) -> bool {
+        self.begin().is_some_and(|begin| stream.differs(&begin).is_none())
     }
 
     /// The token by which a sender goes on here.

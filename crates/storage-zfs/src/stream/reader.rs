@@ -179,7 +179,7 @@ impl Begin {
 
 impl Expected {
     /// How a plain stream differs from what is expected, in words.
-    fn differs(&self, begin: &Begin) -> Option<String> {
+    pub(super) fn differs(&self, begin: &Begin) -> Option<String> {
         if begin.compound {
             return Some("it is a stream of several snapshots, and one was expected".to_owned());
         }

@@ -8,7 +8,7 @@ use reseed_core::stream::BoxStream;
 use reseed_core::{Error, Result};
 
 use super::cut::Cutter;
-use super::going::Going;
+use super::in_flight::InFlight;
 use super::judge::Judge;
 use crate::format::{self, Chunk, ChunkName};
 use crate::seal::Recipients;
@@ -133,7 +133,7 @@ pub async fn write_judged(
     how: &Writing,
 ) -> Result<Written> {
     let cutter = Cutter::new(stream, judge, how.chunk.max(1), 0);
-    Going::new(how, None).stream(to, number, cutter, how).await
+    InFlight::new(how, None).stream(to, number, cutter, how).await
 }
 
 /// Stores what follows the part of a stream that is kept, as its further chunks.
@@ -150,7 +150,7 @@ pub async fn write_behind(
 ) -> Result<Written> {
     let judge = Judge::behind(storage, stream, &before.place)?;
     let cutter = Cutter::new(rest, judge, how.chunk.max(1), before.place.offset);
-    Going::new(how, Some(before)).stream(to, number, cutter, how).await
+    InFlight::new(how, Some(before)).stream(to, number, cutter, how).await
 }
 
 /// A chunk that is kept, and whether it had to be stored for that.

@@ -21,7 +21,7 @@ fn stored() -> Stream {
 fn held(guid: &str, from: Option<&str>, token: &str) -> Holdings {
     let cut_off = CutOff { guid: guid.into(), from_guid: from.map(str::to_owned), token: token.into() };
     let holding = Holding { cut_off: Some(cut_off), ..Holding::of("tank/pg", vec![]) };
-    Holdings { target: "t".into(), datasets: vec![holding] }
+    Holdings::at("t", vec![holding])
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_stream_is_gone_on_with_at_the_last_chunk_in_front_of_what_is_lacking() {
     assert_eq!(chunk(&held("g2", Some("g0"), "250")), None);
     assert_eq!(chunk(&held("g1", None, "250")), None);
     assert!(rest::of(&stored, "other", &held("g1", Some("g0"), "250")).is_none());
-    let nothing = Holdings { target: "t".into(), datasets: vec![Holding::of("tank/pg", vec![])] };
+    let nothing = Holdings::at("t", vec![Holding::of("tank/pg", vec![])]);
     assert_eq!(chunk(&nothing), None);
     let without = Stream { head: None, ..stored.clone() };
     assert!(rest::of(&without, "lengths", &held("g1", Some("g0"), "250")).is_none());

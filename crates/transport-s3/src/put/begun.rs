@@ -27,7 +27,10 @@ pub(super) async fn find(put: &Put, datasets: &[&str], cx: &CheckCx) -> Result<O
     for found in uploads(put.store.as_ref()).await? {
         let Some(draft) = found.draft(&put.seal.trust).cloned() else { continue };
         let known = |stream: &Stream| datasets.contains(&stream.dataset.as_str());
-        if found.is_idle() && draft.streams.iter().all(known) {
+        // What is kept is encrypted as it was said then.
+        let recipients = put.how.recipients.names();
+        let alike = |stream: &Stream| known(stream) && stream.recipients == recipients;
+        if found.is_idle() && draft.streams.iter().all(alike) {
             fitting.push((found, draft));
         }
     }
@@ -48,11 +51,14 @@ impl Begun {
         self.draft.streams.iter().map(Stream::part).collect()
     }
 
-    /// Whether these are its streams.
+    /// Whether these are its streams, made as they were.
     pub(super) fn is_of(&self, headers: &[StreamHeader]) -> bool {
-        let mine = |stream: &Stream| (stream.dataset.clone(), stream.guid.clone(), stream.from_guid.clone());
-        let given =
-            |header: &StreamHeader| (header.part.dataset.clone(), header.part.guid.clone(), header.from_guid.clone());
+        let mine = |stream: &Stream| {
+            (stream.dataset.clone(), stream.guid.clone(), stream.from_guid.clone(), stream.made.clone())
+        };
+        let given = |header: &StreamHeader| {
+            (header.part.dataset.clone(), header.part.guid.clone(), header.from_guid.clone(), header.made.clone())
+        };
         let mine: BTreeSet<_> = self.draft.streams.iter().map(mine).collect();
         mine == headers.iter().map(given).collect()
     }

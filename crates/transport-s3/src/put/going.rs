@@ -8,14 +8,14 @@ use reseed_core::stage::StageCx;
 use reseed_core::undo::Armed;
 use reseed_core::{Error, Result};
 
-use super::Put;
 use super::begun::Begun;
 use super::undo::{Abandon, Leave, Publish, Sweep};
+use super::{PUT_THE_WHOLE, Put};
 use crate::chain::{Link, publish};
 use crate::chunks::{Judge, Keeping, Written, write, write_behind, write_judged};
 use crate::format::{self, ChunkName, FileBeside, LeftOut, Manifest, Stream, VERSION};
 use crate::store::Sha256;
-use crate::uploads::{self, Marks, Upload, before, now};
+use crate::uploads::{self, Marks, Upload, before, forget_from, now};
 
 /// A put that is under way.
 pub(super) struct Going<'p> {
@@ -119,6 +119,7 @@ impl<'p> Going<'p> {
             ..self.draft.clone()
         };
         let manifest = manifest.signed(self.put.seal.signer.as_ref())?;
+        manifest.is_right().map_err(|why| Error::failed(format!("what was put is no increment: {why}")))?;
         self.upload.close().await?;
         let to_be = Link::to_be(&self.root, &manifest)?;
         // From here on it is the manifest that tells whether the run has committed.
@@ -181,9 +182,16 @@ impl<'p> Going<'p> {
             false => None,
         };
         let plain = Some(Arc::clone(&self.cx.meters().stream));
-        if let Some(before) = before
-            && stream.go_on_behind(&before.place).await?
-        {
+        let goes_on = match &before {
+            Some(before) => stream.go_on_behind(&before.place).await?,
+            None => false,
+        };
+        let before = before.filter(|_| goes_on);
+        if self.gone_on {
+            let kept = before.as_ref().map_or(0, |before| before.chunks.len());
+            forget_from(&self.put.store, self.upload.id(), number, kept).await?;
+        }
+        if let Some(before) = before {
             let mib = before.place.offset >> 20;
             self.cx.note(format!("{} is sent behind the {mib} MiB of it that are kept", planned.dataset));
             let rest = stream.open(plain).await?;
@@ -209,6 +217,7 @@ impl Put {
             snapshot: part.snapshot,
             guid: part.guid,
             from_guid: header.from_guid.clone(),
+            made: header.made.clone(),
             main: part.main,
             encodings: vec![],
             recipients: self.how.recipients.names(),
@@ -227,7 +236,7 @@ fn fits(draft: &Manifest, parent: Option<&Link>) -> Result<()> {
         if stream.from_guid.as_ref() != held {
             let dataset = &stream.dataset;
             let text = format!("the stream of {dataset} does not start where the repository's newest ends");
-            return Err(Error::failed(text).hint("put the whole once: run it with `max_increments = 0`"));
+            return Err(Error::failed(text).hint(PUT_THE_WHOLE));
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ const AT_ONCE: usize = 16;
 /// A chunk that is kept, and what is known of the stream behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mark {
+pub struct KeptChunk {
     /// `reseed-kept`.
     pub format: String,
     /// [`VERSION`].
@@ -85,7 +85,7 @@ pub struct Before {
     pub place: Place,
 }
 
-impl Mark {
+impl KeptChunk {
     fn to_bytes(&self) -> Result<Bytes> {
         let mut bytes =
             serde_json::to_vec_pretty(self).map_err(|e| Error::failed("a mark can't be written").because(e))?;
@@ -106,7 +106,7 @@ impl Marks {
     pub async fn mark(&self, store: &Arc<dyn Store>, upload: &str, chunk: &Chunk, ahead: Ahead) -> Result<()> {
         let Ahead { stream, chunks, hash, place, size, head } = ahead;
         let index = chunks.saturating_sub(1);
-        let mut mark = Mark {
+        let mut mark = KeptChunk {
             format: FORMAT.to_owned(),
             version: VERSION,
             signature: None,
@@ -152,8 +152,22 @@ pub async fn before(store: &Arc<dyn Store>, upload: &str, stream: usize, trust: 
     }))
 }
 
+/// Forgets what is said of the chunks of a stream from this one on: what follows may be others.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn forget_from(store: &Arc<dyn Store>, upload: &str, stream: usize, chunk: usize) -> Result<()> {
+    let first = mark_key(upload, stream, chunk)?;
+    for object in store.list(&marks_of(upload, stream)).await? {
+        if object.key >= first {
+            store.delete(&object.key).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The marks of a stream that can be read, in order.
-async fn marks(store: &Arc<dyn Store>, upload: &str, stream: usize) -> Result<Vec<Mark>> {
+async fn marks(store: &Arc<dyn Store>, upload: &str, stream: usize) -> Result<Vec<KeptChunk>> {
     let mut keys: Vec<_> = store.list(&marks_of(upload, stream)).await?.into_iter().map(|object| object.key).collect();
     keys.sort();
     let mut all = vec![];
@@ -165,14 +179,14 @@ async fn marks(store: &Arc<dyn Store>, upload: &str, stream: usize) -> Result<Ve
         }
         while let Some(read) = reading.join_next().await {
             let (bytes, key) = read.map_err(|e| Error::failed("reading a mark broke off").because(e))??;
-            all.extend(bytes.and_then(|bytes| read_as::<Mark>(&key, &bytes, FORMAT).ok()));
+            all.extend(bytes.and_then(|bytes| read_as::<KeptChunk>(&key, &bytes, FORMAT).ok()));
         }
     }
     all.sort_by_key(|mark| mark.index);
     Ok(all)
 }
 
-fn is_trusted(mark: &Mark, trust: &Trust) -> bool {
+fn is_trusted(mark: &KeptChunk, trust: &Trust) -> bool {
     mark.unsigned().is_ok_and(|signed| trust.judge_bytes(&signed, mark.signature.as_deref()).is_ok())
 }
 

@@ -117,6 +117,7 @@ impl Source for SendConfig {
         let header = StreamHeader {
             part: set.parts[0].clone(),
             from_guid: None,
+            made: None,
             goes_on: false,
             format: FORMAT,
             encodings: vec![],

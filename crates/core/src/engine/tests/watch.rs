@@ -48,6 +48,7 @@ impl Stage for Give {
         let header = StreamHeader {
             part,
             from_guid: None,
+            made: None,
             goes_on: false,
             format: FORMAT,
             encodings: vec![],

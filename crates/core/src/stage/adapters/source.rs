@@ -168,6 +168,7 @@ mod tests {
         let header = StreamHeader {
             part,
             from_guid: Some("1".into()),
+            made: None,
             goes_on: false,
             format: Format::new("test"),
             encodings: vec![],

@@ -44,7 +44,7 @@ impl Stage for ExecSink {
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
         let holding = |part: &SnapshotPart| Holding::of(&part.dataset, vec![]);
         let target = format!("{} on {}", self.program.name(), self.on.name());
-        Ok(Some(Holdings { target, datasets: wanted.iter().map(holding).collect() }))
+        Ok(Some(Holdings::at(target, wanted.iter().map(holding).collect())))
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

@@ -43,6 +43,7 @@ impl ExecSource {
             let header = StreamHeader {
                 part,
                 from_guid: from_guid.cloned(),
+                made: None,
                 goes_on: false,
                 format,
                 encodings: vec![],
@@ -79,6 +80,10 @@ impl Stage for ExecSource {
     fn flow(&self, input: &Kind) -> Result<Kind, Box<Mismatch>> {
         let gives = |format: &Format| Kind::Stream(StreamKind::plain(format.clone()));
         match (input, &self.format) {
+            (Kind::Snapshot(format), _) if self.sends.guid.is_some() => {
+                let mismatch = Mismatch::new("to be the first stage, as it names a `guid`", input, gives(format));
+                Err(mismatch.hint("leave `guid` and `from_guid` out: the snapshot has its own"))
+            }
             (Kind::Start | Kind::Snapshot(_), Some(format)) => Ok(gives(format)),
             (Kind::Snapshot(format), None) => Ok(gives(format)),
             (Kind::Start, None) => {

@@ -37,6 +37,7 @@ fn header() -> StreamHeader {
     StreamHeader {
         part,
         from_guid: None,
+        made: None,
         goes_on: false,
         format: FORMAT,
         encodings: vec![],

@@ -84,7 +84,7 @@ impl Stage for Keeps {
     async fn holds(&self, wanted: &[SnapshotPart], _cx: &CheckCx) -> Result<Option<Holdings>> {
         let guids: Vec<_> = self.guids.iter().map(|guid| (*guid).to_owned()).collect();
         let holding = |part: &SnapshotPart| Holding::of(&part.dataset, guids.clone());
-        Ok(Some(Holdings { target: "here".into(), datasets: wanted.iter().map(holding).collect() }))
+        Ok(Some(Holdings::at("here", wanted.iter().map(holding).collect())))
     }
 
     async fn run(&self, input: Item, cx: &StageCx) -> Result<Item> {

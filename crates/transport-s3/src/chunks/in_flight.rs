@@ -10,7 +10,7 @@ use crate::store::Sha256;
 use crate::uploads::{Ahead, Before};
 
 /// Chunks that are on their way. To drop it is to give them up.
-pub(super) struct Going {
+pub(super) struct InFlight {
     tasks: JoinSet<Result<(usize, Kept)>>,
     done: Vec<(usize, Kept)>,
     most: usize,
@@ -22,7 +22,7 @@ pub(super) struct Going {
     head: Option<String>,
 }
 
-impl Going {
+impl InFlight {
     /// None yet, behind what is kept.
     pub(super) fn new(how: &Writing, before: Option<Before>) -> Self {
         let (tasks, most) = (JoinSet::new(), how.in_flight.max(1));
