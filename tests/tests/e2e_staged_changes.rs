@@ -18,7 +18,11 @@ struct Staged {
 impl Staged {
     fn on(storage: Storage) -> Option<Self> {
         let options = || PairOptions { storage, ..PairOptions::small(Major::newest().unwrap()) };
-        ready_for(storage).then(|| Self { scene: Scene::with(&options()), root: tempfile::tempdir().unwrap() })
+        ready_for(storage).then(|| {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir(root.path().join("offsite")).unwrap();
+            Self { scene: Scene::with(&options()), root }
+        })
     }
 
     fn repository(&self, keys: &str) -> String {
