@@ -1,8 +1,6 @@
 //! The rest of a stream that was cut off: what `zfs send -t` makes of it becomes what would have followed, and what
 //! would have followed becomes what `zfs receive` takes that has the first half.
 
-use std::collections::VecDeque;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use reseed_core::item::Pass;
@@ -18,44 +16,41 @@ use super::token::Token;
 use super::watch::told;
 use super::{Broken, Event, Parser};
 
-/// What begins in the middle of a stream makes of its bytes.
-trait Made: Send {
-    fn push(&mut self, bytes: &[u8], made: &mut Vec<u8>) -> Result<(), Broken>;
+/// Makes other bytes of those of a stream that begins in the middle of another.
+trait Remakes: Send {
+    fn push(&mut self, bytes: &[u8], remade: &mut Vec<u8>) -> Result<(), Broken>;
     fn finish(&self) -> Result<(), Broken>;
 }
 
-struct Through<M> {
-    inner: BoxStream,
-    made: M,
-    ready: VecDeque<Bytes>,
-    ended: bool,
+/// A stream that is remade as it passes.
+struct Remade<R> {
+    /// Until its clean end was seen.
+    inner: Option<BoxStream>,
+    by: R,
 }
 
-impl<M: Made> Through<M> {
-    fn new(inner: BoxStream, made: M) -> Self {
-        Self { inner, made, ready: VecDeque::new(), ended: false }
+impl<R: Remakes> Remade<R> {
+    fn new(inner: BoxStream, by: R) -> Self {
+        Self { inner: Some(inner), by }
     }
 }
 
 #[async_trait]
-impl<M: Made> ByteStream for Through<M> {
+impl<R: Remakes> ByteStream for Remade<R> {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Ok(Some(bytes));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            let Some(bytes) = self.inner.next().await? else {
-                self.made.finish().map_err(told)?;
-                self.ended = true;
-                continue;
+        while let Some(inner) = &mut self.inner {
+            let Some(bytes) = inner.next().await? else {
+                self.by.finish().map_err(told)?;
+                self.inner = None;
+                break;
             };
-            let mut made = Vec::with_capacity(bytes.len() + HEAD);
-            self.made.push(&bytes, &mut made).map_err(told)?;
-            self.ready.extend((!made.is_empty()).then(|| Bytes::from(made)));
+            let mut remade = Vec::with_capacity(bytes.len() + HEAD);
+            self.by.push(&bytes, &mut remade).map_err(told)?;
+            if !remade.is_empty() {
+                return Ok(Some(remade.into()));
+            }
         }
+        Ok(None)
     }
 }
 
@@ -69,7 +64,7 @@ impl Pass for Joined {
         let join =
             Parser::behind(&spot.head, &spot.at).map(|(parser, begin)| Join::after(&begin, parser.order(), &spot.at));
         match join {
-            Some(join) => Box::new(Through::new(stream, join)),
+            Some(join) => Box::new(Remade::new(stream, join)),
             None => Box::new(Nothing),
         }
     }
@@ -89,9 +84,9 @@ impl ByteStream for Nothing {
     }
 }
 
-impl Made for Join {
-    fn push(&mut self, bytes: &[u8], made: &mut Vec<u8>) -> Result<(), Broken> {
-        Self::push(self, bytes, made)
+impl Remakes for Join {
+    fn push(&mut self, bytes: &[u8], remade: &mut Vec<u8>) -> Result<(), Broken> {
+        Self::push(self, bytes, remade)
     }
 
     fn finish(&self) -> Result<(), Broken> {
@@ -114,7 +109,7 @@ pub(super) struct Split {
 impl Split {
     pub(super) fn boxed(spot: &Spot, token: &Token, stream: BoxStream) -> BoxStream {
         match Self::at(spot, token) {
-            Some(split) => Box::new(Through::new(stream, split)),
+            Some(split) => Box::new(Remade::new(stream, split)),
             None => Box::new(Nothing),
         }
     }
@@ -127,20 +122,20 @@ impl Split {
     }
 }
 
-impl Made for Split {
-    fn push(&mut self, bytes: &[u8], made: &mut Vec<u8>) -> Result<(), Broken> {
-        made.extend(self.begin.take().unwrap_or_default());
+impl Remakes for Split {
+    fn push(&mut self, bytes: &[u8], remade: &mut Vec<u8>) -> Result<(), Broken> {
+        remade.extend(self.begin.take().unwrap_or_default());
         let Self { parser, sums, token, had, .. } = self;
         parser.push(bytes, &mut |event| match event {
             Event::Record(record, head) => {
                 *had = *had && is_in_front(&record.body, token);
                 if !*had {
-                    made.extend(sealed(*head, record.body == Body::End, sums));
+                    remade.extend(sealed(*head, record.body == Body::End, sums));
                 }
             }
             Event::Payload(bytes) if !*had => {
                 sums.add(bytes);
-                made.extend_from_slice(bytes);
+                remade.extend_from_slice(bytes);
             }
             _ => {}
         })
