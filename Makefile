@@ -39,7 +39,7 @@ test: pg-versions seaweedfs ## every test, on real parts
 	  set -x; $(as_root) cargo test --workspace --lib --bins --tests -- --test-threads 1; \
 	fi
 
-test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (Debian 12, root; parts in a cache)
+test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (root, on Debian 12; parts in a cache)
 	@scripts/install build
 	$(sudo) tests/lab/openzfs/lab setup
 	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)

@@ -97,7 +97,7 @@ impl Bench {
         std::fs::write(&get, format!("name = \"get\"\n{table}{}", get_stages(got)))?;
         let Stream { name, args, .. } = stream;
         figures.plan = planned(&put)?;
-        figures.put.push(reseed(&put)?);
+        figures.put.push(self.reseed(&put)?);
         figures.sender.push(shell(&format!("zfs send {args} > /dev/null"), &[])?);
         let line = format!("zfs send {args} | zstd -q -3 -T2 -c | rclone rcat lab:{bucket}/{name}-shell.zst");
         figures.shell.push(shell(&line, &self.rclone)?);
@@ -107,8 +107,16 @@ impl Bench {
         figures.bare.push(shell(&line, &self.rclone)?);
         figures.bytes = std::fs::metadata(&plain)?.len();
         figures.receiver.push(shell(&format!("zfs receive {received} < {plain}"), &[])?);
-        figures.get.push(reseed(&get)?);
+        figures.get.push(self.reseed(&get)?);
         Ok(())
+    }
+}
+
+impl Bench {
+    /// Runs the binary as a user would, and watches the most memory that it held.
+    fn reseed(&self, file: &str) -> Fallible<Cost> {
+        let state = self.lab.path("state");
+        cost(Command::new(binary()?).args(["run", "--quiet", file]).env("RESEED_STATE_DIR", state))
     }
 }
 
@@ -226,11 +234,6 @@ fn planned(file: &str) -> Fallible<String> {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     let (_, note) = said.split_once("with ").ok_or_else(|| format!("no plan: {said}"))?;
     Ok(note.lines().next().unwrap_or_default().to_owned())
-}
-
-/// Runs the binary as a user would, and watches the most memory that it held.
-fn reseed(file: &str) -> Fallible<Cost> {
-    cost(Command::new(binary()?).args(["run", "--quiet", file]))
 }
 
 fn shell(line: &str, environment: &[(&str, String)]) -> Fallible<Cost> {

@@ -86,7 +86,7 @@ fn file() -> String {
 }
 
 /// Keys at the top of a file that are neither stages nor resources.
-const FILE: [&str; 3] = ["approach", "name", "stall"];
+const FILE: [&str; 4] = ["approach", "history", "name", "stall"];
 
 fn lower(text: &str) -> String {
     let mut chars = text.chars();

@@ -19,6 +19,14 @@ pub struct Link {
     pub manifest: Manifest,
 }
 
+impl Link {
+    /// What is greater for the one that was made later. Of two of one second the one whose chain began later is
+    /// newer, as runs are named after their time, and in one chain the one that follows.
+    pub fn order(&self) -> (u64, &Key) {
+        (self.manifest.created, &self.key)
+    }
+}
+
 /// A full and its increments, as far as each follows from the one before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chain {

@@ -31,7 +31,8 @@ use crate::store::{Counted, Store};
 struct GetConfig {
     /// The repository.
     repository: Ref,
-    /// The storage whose streams are wanted, the first word of the stage that receives them: `zfs`.
+    /// The storage whose streams are wanted, as the stage that sent them calls it: `zfs` for those of `zfs-send`,
+    /// for an `exec` source its `format`.
     storage: String,
     /// The main dataset on the source, where the repository has chains of more than one.
     dataset: Option<String>,
@@ -197,7 +198,7 @@ impl Get {
             storage && self.dataset.as_deref().is_none_or(|dataset| chain.dataset() == Some(dataset))
         };
         let mut fitting: Vec<_> = all.iter().filter(fits).collect();
-        fitting.sort_by_key(|chain| chain.newest().map(|link| link.manifest.created));
+        fitting.sort_by(|one, other| one.newest().map(Link::order).cmp(&other.newest().map(Link::order)));
         let mut datasets: Vec<_> = fitting.iter().filter_map(|chain| chain.dataset()).collect();
         datasets.sort_unstable();
         datasets.dedup();

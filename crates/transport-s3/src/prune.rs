@@ -198,10 +198,9 @@ fn kept(chains: &[Chain], uploads: &[Found], keep: Keep, at: u64) -> BTreeMap<St
     for dataset in datasets {
         let of = chains.iter().filter(|chain| chain.dataset() == Some(dataset));
         let points = of.flat_map(|chain| chain.links.iter().map(move |link| (chain, link)));
-        let mut points: Vec<_> =
-            points.map(|(chain, link)| (link.manifest.created, link.manifest.depth, &chain.name)).collect();
+        let mut points: Vec<_> = points.map(|(chain, link)| (link.order(), link.manifest.depth, &chain.name)).collect();
         points.sort_unstable_by(|a, b| b.cmp(a));
-        for index in keep.of(&points.iter().map(|(created, _, _)| *created).collect::<Vec<_>>(), at) {
+        for index in keep.of(&points.iter().map(|((created, _), ..)| *created).collect::<Vec<_>>(), at) {
             let (_, depth, chain) = points[index];
             add(chain, depth);
         }

@@ -42,11 +42,12 @@ struct PutConfig {
     /// Level of zstd, from 1 to 19; by default 3.
     #[serde(default = "level")]
     level: Located<i32>,
-    /// Chunks that are compressed and stored at once, from 1 to 64; by default 4. About twice as many
-    /// are in memory.
+    /// Chunks that are compressed and stored at once, from 1 to 64; by default 4. Twice as many, three times
+    /// where they are encrypted, and that of one more are in memory: the check says how much that is.
     #[serde(default = "in_flight")]
     in_flight: Located<usize>,
-    /// Increments after which the whole is put again, so that a restore never needs more; by default 30.
+    /// Increments after which the whole is put again, so that a restore never needs more; by default 30. With 0
+    /// every run puts the whole.
     #[serde(default = "max_increments")]
     max_increments: u32,
     /// Whether a run that was interrupted keeps what it has put, and its snapshot, so that the next run goes
@@ -254,7 +255,7 @@ pub(crate) fn forged<'c>(all: &'c [Chain], dataset: Option<&str>) -> Option<&'c 
 /// The chain of a dataset to which something was added last.
 pub(crate) fn newest_of<'c>(chains: &'c [Chain], dataset: &str) -> Option<&'c Chain> {
     let of = |chain: &&Chain| chain.dataset() == Some(dataset);
-    chains.iter().filter(of).max_by_key(|chain| chain.newest().map(|link| link.manifest.created))
+    chains.iter().filter(of).max_by(|one, other| one.newest().map(Link::order).cmp(&other.newest().map(Link::order)))
 }
 
 fn report(link: &Link, cx: &StageCx) {

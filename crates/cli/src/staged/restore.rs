@@ -52,7 +52,7 @@ pub(super) fn newest<'c>(
         let error = Error::refused("the repository has chains of several datasets");
         return Err(error.hint(format!("name one with `--dataset`: {}", datasets.join(", "))));
     }
-    Ok(fitting().filter_map(Chain::newest).max_by_key(|link| link.manifest.created))
+    Ok(fitting().filter_map(Chain::newest).max_by(|one, other| one.order().cmp(&other.order())))
 }
 
 /// Runs it, or shows it.

@@ -20,7 +20,7 @@ pub(super) fn show(chains: &[Chain], args: &ShowArgs) -> u8 {
 
 fn wanted<'c>(chains: &'c [Chain], name: Option<&str>) -> Option<&'c Link> {
     let Some(name) = name else {
-        return chains.iter().filter_map(Chain::newest).max_by_key(|link| link.manifest.created);
+        return chains.iter().filter_map(Chain::newest).max_by(|one, other| one.order().cmp(&other.order()));
     };
     let named = chains.iter().find(|chain| chain.name == name).and_then(Chain::newest);
     named.or_else(|| chains.iter().flat_map(|chain| &chain.links).find(|link| link.key.as_str() == name))

@@ -42,7 +42,7 @@ struct ExecConfig {
     /// The program and its arguments, as they are: no shell reads them. For a shell, run one:
     /// `["sh", "-c", "…"]`.
     argv: Located<Vec<String>>,
-    /// What the command does with streams.
+    /// What the command does with streams; by default it is a filter.
     #[serde(default)]
     role: Role,
     /// The machine that it runs on, from `[hosts]`. By default, for a filter, where the stream is;

@@ -5,7 +5,7 @@ use reseed_core::reader::Place;
 use reseed_core::stream::BoxStream;
 use reseed_core::{Error, Result};
 
-use super::judge::Judge;
+use super::judge::{Judge, Unfit};
 
 /// A piece of a stream.
 pub(super) struct Piece {
@@ -54,7 +54,7 @@ impl Cutter {
         self.judge.push(&self.rest[self.judged..held]).map_err(damaged)?;
         let is_last = self.stream.is_none() && held == self.rest.len();
         if is_last {
-            self.judge.finish().map_err(damaged)?;
+            self.judge.finish().map_err(unfit)?;
         }
         let place = self.judge.place();
         let head = place.as_ref().map(|place| place.head.clone());
@@ -79,5 +79,13 @@ impl Cutter {
 }
 
 fn damaged(why: String) -> Error {
-    Error::failed(why).hint("nothing of it will be used; run it again")
+    unfit(Unfit::Damaged(why))
+}
+
+fn unfit(why: Unfit) -> Error {
+    let hint = match why {
+        Unfit::Damaged(_) => "nothing of it will be used; run it again",
+        Unfit::Another(_) => "let the source say what its stream tells: an `exec` source by `guid` and `from_guid`",
+    };
+    Error::failed(why.to_string()).hint(hint)
 }

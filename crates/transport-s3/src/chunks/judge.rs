@@ -5,6 +5,17 @@ use reseed_core::{Error, registry};
 
 use crate::format::Stream;
 
+/// Why the bytes of a stream are not those that they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// They are damaged, or not all.
+    #[error("{0}")]
+    Damaged(String),
+    /// They are another stream than its source has said.
+    #[error("{0}")]
+    Another(String),
+}
+
 /// Judges one stream as its bytes come. Of bytes that nobody here can read it says nothing.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -43,9 +54,9 @@ impl Judge {
     ///
     /// # Errors
     /// Why they are not all of the stream, or another one.
-    pub fn finish(&mut self) -> Result<(), String> {
+    pub fn finish(&mut self) -> Result<(), Unfit> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
-        reader.finish().map_err(|damage| damage.text)?;
+        reader.finish().map_err(|damage| Unfit::Damaged(damage.text))?;
         let seen = reader.seen();
         if seen.to_guid.as_ref().is_some_and(|guid| *guid != self.guid) || seen.from_guid != self.from_guid {
             let words = |from: &Option<String>, to: &str| match from {
@@ -53,7 +64,8 @@ impl Judge {
                 None => format!("the whole of {to}"),
             };
             let found = words(&seen.from_guid, seen.to_guid.as_deref().unwrap_or("nothing"));
-            return Err(format!("the stream is {found} and not {}", words(&self.from_guid, &self.guid)));
+            let said = words(&self.from_guid, &self.guid);
+            return Err(Unfit::Another(format!("the stream is {found} and not {said}, as its source has said")));
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub(crate) async fn examine(
         let object = stream.chunks.first().map(|chunk| chunk.object.clone()).unwrap_or_default();
         broken.push(Broken { object, why: "its chunks together are not the stream that was stored".to_owned() });
     } else if broken.is_empty() {
-        let end = || judge.finish().err().map(|why| Broken { object: last.to_owned(), why });
+        let end = || judge.finish().err().map(|why| Broken { object: last.to_owned(), why: why.to_string() });
         broken.extend(damage.or_else(end));
     }
     Ok(broken)

@@ -200,7 +200,7 @@ async fn a_stream_that_can_be_read_is_cut_between_its_records() {
     assert!(cut.to_string().contains("its end did not come") && cut.hint_text().is_some(), "{cut}");
     let other = Stream { guid: "2".into(), ..of(&written) };
     let found = examine(&store, &other, judge(&other), &reading(2)).await.unwrap();
-    assert_eq!(found[0].why, "the stream is the whole of 1 and not the whole of 2");
+    assert_eq!(found[0].why, "the stream is the whole of 1 and not the whole of 2, as its source has said");
     // Stored by someone who could not read it: a deep look tells in which chunk it goes wrong.
     let surplus = [&data[..], &[5; 150]].concat();
     let blind = write(&Keeping::new(&store, "blind"), 0, stream(&surplus, false), &how()).await.unwrap();

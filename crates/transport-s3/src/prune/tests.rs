@@ -77,6 +77,21 @@ async fn what_is_not_kept_goes_after_the_grace_time_and_no_parent_of_what_is() {
 }
 
 #[tokio::test]
+async fn of_two_states_of_one_second_the_one_of_the_younger_chain_is_the_newest() {
+    let (_directory, store) = store();
+    let old = chain(&store, "20260101t000000-b", 0, 1).await;
+    let new = put(&store, "20260102t000000-a", 0, None, old[1].manifest.created).await.unwrap();
+    let all = chains(store.as_ref()).await.unwrap();
+    let newest = all.iter().filter_map(|chain| chain.newest()).max_by(|one, other| one.order().cmp(&other.order()));
+    assert_eq!(newest.unwrap().key, new.key);
+    assert_eq!(crate::put::newest_of(&all, "tank/pg").unwrap().newest().unwrap().key, new.key);
+    prune(&store, policy(1), 2).await;
+    prune(&store, policy(1), 4).await;
+    let left = chains(store.as_ref()).await.unwrap();
+    assert_eq!(left.iter().filter_map(|chain| chain.newest()).map(|link| &link.key).collect::<Vec<_>>(), [&new.key]);
+}
+
+#[tokio::test]
 async fn of_a_chain_only_its_end_goes_alone() {
     let (_directory, store) = store();
     chain(&store, "a", 0, 3).await;

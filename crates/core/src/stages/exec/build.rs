@@ -58,9 +58,12 @@ impl ExecConfig {
         problems.extend(bad.map(|name| Problem::at(name.span(), "a name is made of letters, digits, `-` and `_`")));
         let guids = [&self.guid, &self.from_guid].into_iter().flatten();
         let wrong = guids.filter_map(|guid| Some((guid, wrong_part(guid)?)));
-        problems.extend(wrong.map(|(guid, why)| Problem::at(guid.span(), format!("this is no GUID: {why}"))));
+        let hint = "for ZFS the property `guid` as 16 hex digits; `reseed stream inspect` tells that of a stream";
+        problems
+            .extend(wrong.map(|(guid, why)| Problem::at(guid.span(), format!("this is no GUID: {why}")).hint(hint)));
         if let (Some(from), None) = (&self.from_guid, &self.guid) {
-            problems.push(Problem::at(from.span(), "an increment has a `guid` of its own, too"));
+            let problem = Problem::at(from.span(), "an increment has a `guid` of its own, too");
+            problems.push(problem.hint("add `guid`, or leave both out where the source is given a snapshot"));
         }
         if let Some(user) = self.as_.as_ref().filter(|user| user.is_empty() || user.starts_with('-')) {
             problems.push(Problem::at(user.span(), "this is no name of a user"));

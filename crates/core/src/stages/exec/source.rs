@@ -81,7 +81,7 @@ impl Stage for ExecSource {
         let gives = |format: &Format| Kind::Stream(StreamKind::plain(format.clone()));
         match (input, &self.format) {
             (Kind::Snapshot(format), _) if self.sends.guid.is_some() => {
-                let mismatch = Mismatch::new("to be the first stage, as it names a `guid`", input, gives(format));
+                let mismatch = Mismatch::new("nothing, as it names a `guid` of its own", input, gives(format));
                 Err(mismatch.hint("leave `guid` and `from_guid` out: the snapshot has its own"))
             }
             (Kind::Start | Kind::Snapshot(_), Some(format)) => Ok(gives(format)),
