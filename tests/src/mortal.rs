@@ -16,6 +16,21 @@ use crate::run::load;
 /// The first argument of a program that shall be such a run.
 const DIE: &str = "die";
 
+/// The tests of a program that is such a run as well.
+pub fn program(tests: &[(&str, fn())]) -> ExitCode {
+    if let Some(ended) = wanted() {
+        return ended;
+    }
+    let trial = |(name, test): &(&str, fn())| {
+        let test = *test;
+        libtest_mimic::Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&libtest_mimic::Arguments::from_args(), tests.iter().map(trial).collect()).exit_code()
+}
+
 /// Where a run ends: before or after it writes the entry of this number, from 1 behind the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
@@ -79,7 +94,7 @@ pub fn start(state: &StateDirectory, file: &Path, point: Point, end: End) -> Chi
 }
 
 /// The run that [`start`] wants of this program, if it is called for one.
-pub fn wanted() -> Option<ExitCode> {
+fn wanted() -> Option<ExitCode> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [die, state, file, point, end] = args.as_slice() else { return None };
     let end = if *end == format!("{:?}", End::Frozen) { End::Frozen } else { End::Killed };

@@ -148,6 +148,14 @@ impl Ended {
         assert!(!warned, "{}", self.story());
     }
 
+    /// Fails the test unless the run ended with this code, an error that holds this reason, and a hint that holds that.
+    #[track_caller]
+    pub fn must_say(&self, code: u8, reason: &str, hint: &str) {
+        let says = |text: &Option<String>, what: &str| text.as_ref().is_some_and(|text| text.contains(what));
+        assert_eq!(self.report.exit_code(), code, "{}", self.story());
+        assert!(says(&self.report.error, reason) && says(&self.report.hint, hint), "{reason}: {}", self.story());
+    }
+
     /// How long it took, in a line.
     pub fn summary(&self) -> String {
         let stages = self.events.iter().filter_map(|event| match event {

@@ -8,7 +8,6 @@ use std::process::{Child, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed};
 use reseed_core::event::Observer;
 use reseed_core::journal::{Recovery, StateDirectory};
 use reseed_core::report::Outcome;
@@ -23,23 +22,13 @@ use tokio_util::sync::CancellationToken;
 const FEW: usize = 8;
 
 fn main() -> ExitCode {
-    if let Some(ended) = mortal::wanted() {
-        return ended;
-    }
-    let trial = |name: &str, test: fn()| {
-        libtest_mimic::Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        })
-    };
-    let trials = vec![
-        trial("zfs_by_clone_at_journal_writes", || at_writes(Storage::Zfs, Switch::Clone)),
-        trial("zfs_in_place_at_journal_writes", || at_writes(Storage::Zfs, Switch::InPlace)),
-        trial("btrfs_by_clone_at_journal_writes", || at_writes(Storage::Btrfs, Switch::Clone)),
-        trial("zfs_by_clone_at_random_moments", || at_random(Storage::Zfs, Switch::Clone)),
-        trial("btrfs_by_clone_at_random_moments", || at_random(Storage::Btrfs, Switch::Clone)),
-    ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    mortal::program(&[
+        ("zfs_by_clone_at_journal_writes", || at_writes(Storage::Zfs, Switch::Clone)),
+        ("zfs_in_place_at_journal_writes", || at_writes(Storage::Zfs, Switch::InPlace)),
+        ("btrfs_by_clone_at_journal_writes", || at_writes(Storage::Btrfs, Switch::Clone)),
+        ("zfs_by_clone_at_random_moments", || at_random(Storage::Zfs, Switch::Clone)),
+        ("btrfs_by_clone_at_random_moments", || at_random(Storage::Btrfs, Switch::Clone)),
+    ])
 }
 
 /// A scene on which runs are killed, with their journals in a directory.

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed};
 use reseed_core::journal::StateDirectory;
 use reseed_lab::{Lab, Major, PairOptions, Recipe, Storage, Tool};
 use reseed_tests::mortal::{self, End, Point, Shares, all_faults, runtime, seed, spread};
@@ -26,17 +25,7 @@ const ALL: (usize, usize) = (32, 18);
 const FEW: (usize, usize) = (3, 2);
 
 fn main() -> ExitCode {
-    if let Some(ended) = mortal::wanted() {
-        return ended;
-    }
-    let trial = |name: &str, test: fn()| {
-        libtest_mimic::Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        })
-    };
-    let trials = vec![trial("what_was_not_synced_is_lost", what_was_not_synced_is_lost)];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    mortal::program(&[("what_was_not_synced_is_lost", what_was_not_synced_is_lost)])
 }
 
 /// File systems keep different things that nobody has synced.

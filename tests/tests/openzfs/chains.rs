@@ -8,9 +8,7 @@ use crate::chain::{COPY, Chain, SOURCE};
 /// The run is refused for this reason, with a hint that holds this.
 #[track_caller]
 fn refused(ended: &Ended, reason: &str, hint: &str) {
-    assert_eq!(ended.report.exit_code(), 3, "{}", ended.story());
-    assert!(ended.report.error.as_ref().is_some_and(|error| error.contains(reason)), "{}", ended.story());
-    assert!(ended.report.hint.as_ref().is_some_and(|told| told.contains(hint)), "{}", ended.story());
+    ended.must_say(3, reason, hint);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,7 @@ use crate::chain::{COPY, Chain, SOURCE};
 /// The run failed, everything was taken back, and the error says this and what to do.
 #[track_caller]
 fn failed(ended: &Ended, reason: &str, hint: &str) {
-    assert_eq!(ended.report.exit_code(), 1, "{}", ended.story());
-    assert!(ended.report.error.as_ref().is_some_and(|error| error.contains(reason)), "{}", ended.story());
-    assert!(ended.report.hint.as_ref().is_some_and(|told| told.contains(hint)), "{}", ended.story());
+    ended.must_say(1, reason, hint);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,7 +66,7 @@ struct ExecConfig {
     #[serde(default)]
     format: Option<Located<String>>,
     /// For a source that is the first stage: identity of the snapshot that it writes, in the storage's own
-    /// terms; for ZFS the GUID as 16 hex digits. A repository keeps streams of a storage only with the right one.
+    /// terms, as `reseed stream inspect` tells it. A repository keeps streams of a storage only with the right one.
     #[serde(default)]
     guid: Option<Located<String>>,
     /// For a source that is the first stage: identity of the snapshot that its stream starts from. By default

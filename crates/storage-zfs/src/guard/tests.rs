@@ -105,6 +105,10 @@ fn everything_else_is_refused() {
         "zfs get -Hp -d 1 -o name,property,value,source guid",
         "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql data/other",
         "zfs get -Hp -d 1 -o name,property,value,source guid data/pgsql -r",
+        // Of what is above a granted dataset nobody learns which snapshots there are.
+        "zfs get -Hp -d 1 -o name,property,value,source guid data",
+        "zfs get -Hp -o value guid data@daily",
+        "zfs get -Hp -o name,property,value,source guid data#daily",
         "zfs list",
         "zpool destroy data",
         "zfs snapshot data/pgsql@reseed-RUN",

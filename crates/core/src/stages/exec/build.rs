@@ -58,7 +58,7 @@ impl ExecConfig {
         problems.extend(bad.map(|name| Problem::at(name.span(), "a name is made of letters, digits, `-` and `_`")));
         let guids = [&self.guid, &self.from_guid].into_iter().flatten();
         let wrong = guids.filter_map(|guid| Some((guid, wrong_part(guid)?)));
-        let hint = "for ZFS the property `guid` as 16 hex digits; `reseed stream inspect` tells that of a stream";
+        let hint = "`reseed stream inspect` tells those of a stream";
         problems
             .extend(wrong.map(|(guid, why)| Problem::at(guid.span(), format!("this is no GUID: {why}")).hint(hint)));
         if let (Some(from), None) = (&self.from_guid, &self.guid) {

@@ -160,3 +160,14 @@ async fn what_a_sender_makes_of_a_token_follows_the_place() {
         assert!(error.to_string().contains("begins anew"), "{error}");
     }
 }
+
+#[test]
+fn a_place_of_another_stream_than_is_sent_is_told() {
+    let spot = Spot::read(&places(&stream("openzfs-2.4-increment")).remove(0)).unwrap();
+    let begin = spot.begin().unwrap();
+    let hex = |guid: u64| format!("{guid:016x}");
+    let same = Expected { guid: hex(begin.to_guid), from_guid: Some(hex(begin.from_guid)), rest: false };
+    assert!(spot.is_in(&same));
+    assert!(!spot.is_in(&Expected { guid: hex(1), ..same.clone() }));
+    assert!(!spot.is_in(&Expected { from_guid: None, ..same }));
+}

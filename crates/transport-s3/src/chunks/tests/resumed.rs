@@ -3,7 +3,7 @@
 use super::*;
 use crate::format::{mark_key, marks_of};
 use crate::seal::{Signer, Trust};
-use crate::uploads::{Before, Marks, before};
+use crate::uploads::{Before, Marks, before, forget_from};
 
 /// Places of which chunks of `lengths` end: three records each, then two.
 const CUTS: [u64; 7] = [93, 186, 279, 372, 465, 558, 620];
@@ -100,5 +100,18 @@ async fn a_mark_that_nobody_who_is_trusted_has_signed_counts_for_nothing() {
         broken_off(&store, signs, 600).await;
         assert_eq!(store.list(&marks_of("run", 0)).await.unwrap().len(), 6);
         assert_eq!(kept(&store, &trusted).await.map(|kept| kept.chunks.len()), count);
+    }
+}
+
+#[tokio::test]
+async fn marks_of_what_is_put_anew_are_forgotten_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    broken_off(&store, None, 600).await;
+    forget_from(&store, "run", 1, 0).await.unwrap();
+    for (from, left) in [(6, 6), (3, 3), (0, 0)] {
+        forget_from(&store, "run", 0, from).await.unwrap();
+        assert_eq!(store.list(&marks_of("run", 0)).await.unwrap().len(), left);
+        assert_eq!(kept(&store, &Trust::default()).await.map_or(0, |kept| kept.chunks.len()), left);
     }
 }
