@@ -161,10 +161,10 @@ async fn what_can_not_work_is_refused_before_anything_is_touched() {
     let hba = format!("{}/pg_hba.conf", scene.primary.data);
     let own = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("host replication replicator 127.0.0.1/32 reject\n{own}")).unwrap();
-    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.primary.reload().unwrap();
     scene.refused(&text, "is not let in at the source for replication", "host replication replicator ADDRESS").await;
     std::fs::write(&hba, own).unwrap();
-    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.primary.reload().unwrap();
 
     let old = text.replace("bin_directory = ", "bin_directory = \"/nowhere\" # ");
     scene.refused(&old, "no program `postgres`", "bin_directory").await;
@@ -176,7 +176,7 @@ async fn what_can_not_work_is_refused_before_anything_is_touched() {
     let ended = scene.succeed().await;
     assert!(ended.report.full && ended.story().contains("the whole: the source has no WAL summary"));
     scene.primary.sql("alter system set summarize_wal = off").unwrap();
-    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.primary.reload().unwrap();
     scene.refused(&always, "summarize_wal = off", "ALTER SYSTEM SET summarize_wal = on").await;
     assert!(scene.succeed().await.report.full);
 

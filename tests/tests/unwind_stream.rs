@@ -225,7 +225,7 @@ async fn a_primary_that_is_about_to_lose_its_wal() {
     }
     let (mut scene, recipe) = Scene::with_much_to_send(Storage::Zfs, Switch::Clone).await;
     scene.primary.sql("alter system set max_slot_wal_keep_size = '192MB'").unwrap();
-    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.primary.reload().unwrap();
     let before = State::of(&scene);
     let recipe = recipe.with("pg-quiesce", "min_safe_wal = \"120MiB\"");
     let trial = Trial::of(&slow(&scene.pipeline(&recipe)));
@@ -240,7 +240,7 @@ async fn a_primary_that_is_about_to_lose_its_wal() {
     let told = "of WAL the source would give up what the replication slot";
     assert!(ended.report.error.as_deref().unwrap().contains(told), "{}", ended.story());
     scene.primary.sql("alter system reset max_slot_wal_keep_size").unwrap();
-    scene.primary.sql("select pg_reload_conf()").unwrap();
+    scene.primary.reload().unwrap();
     scene.succeed(&recipe).await;
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::process::{Tool, User, make_directory, set_mode, wait_until, write};
 use crate::{Lab, Load, Major, Result, free_port};
 
+/// How long a server may take to read its configuration.
+const RELOADS: Duration = Duration::from_secs(60);
+
 /// The role by which a standby follows and reseed asks.
 pub const REPLICATOR: &str = "replicator";
 
@@ -131,6 +134,17 @@ impl Server {
     pub fn sql(&self, sql: &str) -> Result<String> {
         let psql = self.client("psql").args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
         Ok(psql.args(["-c", sql]).run()?.trim_end().to_owned())
+    }
+
+    /// Makes it read its configuration anew, and waits until whoever connects finds it read.
+    ///
+    /// # Errors
+    /// When the server does not answer, or reads nothing within a minute.
+    pub fn reload(&self) -> Result<()> {
+        let loaded = || self.sql("select pg_conf_load_time()");
+        let before = loaded()?;
+        self.sql("select pg_reload_conf()")?;
+        wait_until("the configuration to be read", RELOADS, || Ok(loaded()? != before))
     }
 
     /// Whether it answers a query.

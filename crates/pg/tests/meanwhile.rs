@@ -306,7 +306,7 @@ async fn a_slot_that_was_dropped_or_lost_ends_the_run() {
     let primary = pair.primary.clone();
     let loses = move || {
         primary.sql("alter system set max_slot_wal_keep_size = '1MB'").unwrap();
-        primary.sql("select pg_reload_conf()").unwrap();
+        primary.reload().unwrap();
         primary
             .sql("select count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) from generate_series(1, 40)")
             .unwrap();

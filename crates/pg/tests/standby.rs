@@ -274,7 +274,7 @@ async fn a_primary_without_full_pages_is_for_copy_on_write_only() {
     pair.configure = "allow_torn_pages = true".into();
     pair.seed().await;
     pair.primary.sql("alter system set full_page_writes = on").unwrap();
-    pair.primary.sql("select pg_reload_conf()").unwrap();
+    pair.primary.reload().unwrap();
     pair.configure = String::new();
     pair.seed().await;
 }

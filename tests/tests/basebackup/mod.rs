@@ -104,7 +104,7 @@ impl Scene {
         let hba = format!("{}/pg_hba.conf", self.primary.data);
         let own = std::fs::read_to_string(&hba).unwrap();
         std::fs::write(&hba, format!("host all,replication replicator 127.0.0.1/32 scram-sha-256\n{own}")).unwrap();
-        self.primary.sql("select pg_reload_conf()").unwrap();
+        self.primary.reload().unwrap();
         // A file of the servers' user: a password is never written to the standby's configuration.
         let passfile = self.lab.path("standby/pgpass");
         std::fs::write(&passfile, "*:*:*:*:it's\\: a\\\\secret\n").unwrap();
@@ -228,6 +228,13 @@ impl Scene {
     /// As if they had been removed for their age, those of the last backup first.
     pub fn remove_wal_summaries(&self) {
         self.primary.sql("checkpoint").unwrap();
+        // What the server has yet to summarize would show no gap.
+        let all = "select coalesce(max(end_lsn) >= (select redo_lsn from pg_control_checkpoint()), false) \
+                   from pg_available_wal_summaries()";
+        let begun = Instant::now();
+        while self.primary.sql(all).unwrap() != "t" {
+            assert!(begun.elapsed() < CATCH_UP, "the server does not summarize what it wrote");
+        }
         for entry in std::fs::read_dir(format!("{}/pg_wal/summaries", self.primary.data)).unwrap().flatten() {
             if entry.path().is_file() {
                 std::fs::remove_file(entry.path()).unwrap();

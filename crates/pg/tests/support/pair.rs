@@ -92,14 +92,9 @@ impl Pair {
         for (name, value) in settings {
             self.primary.sql(&format!("alter system set {name} = '{value}'")).unwrap();
         }
-        let loaded = || self.primary.sql("select pg_conf_load_time()").unwrap();
-        let before = loaded();
         std::fs::write(format!("{}/pg_hba.conf", self.primary.data), format!("local all postgres trust\n{hba}"))
             .unwrap();
-        self.primary.sql("select pg_reload_conf()").unwrap();
-        while loaded() == before {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.primary.reload().unwrap();
     }
 
     pub fn slots(&self) -> Vec<String> {
