@@ -72,6 +72,7 @@ async fn put(
         snapshot: format!("s{depth}"),
         guid: format!("g{depth}"),
         from_guid: parent.is_some().then(|| "g0".into()),
+        between: vec![],
         made: None,
         main: true,
         encodings: vec![],

@@ -87,17 +87,7 @@ pub fn header() -> StreamHeader {
         main: true,
     };
     let format = Format::new("testkit");
-    StreamHeader {
-        part,
-        from_guid: None,
-        made: None,
-        goes_on: false,
-        format,
-        encodings: vec![],
-        estimate: None,
-        left_out: vec![],
-        branches: vec![],
-    }
+    StreamHeader::new(part, format)
 }
 
 /// These bytes as a stream in this process.

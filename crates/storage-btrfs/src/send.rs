@@ -145,17 +145,8 @@ fn stream(
     let from_guid = base.map(|base| base.subvolume.identity().to_owned());
     let (name, uuid) = (part.snapshot.clone(), part.guid.clone());
     let expected = Expected { version: VERSION, name, uuid, base: from_guid.clone() };
-    let header = StreamHeader {
-        part: part.clone(),
-        from_guid,
-        made: None,
-        goes_on: false,
-        format: FORMAT,
-        encodings: vec![],
-        estimate,
-        left_out: set.left_out.clone(),
-        branches: vec![],
-    };
+    let header =
+        StreamHeader { from_guid, estimate, left_out: set.left_out.clone(), ..StreamHeader::new(part.clone(), FORMAT) };
     let job = Job::from(command(&[], base.map(|base| base.path.as_str()), &snapshot.path));
     let mut stream = StreamItem::from_job(header, Arc::clone(&set.host), job);
     stream.pending.pass(Arc::new(Whole(expected)));

@@ -1,4 +1,5 @@
-//! Which `zfs` commands a guard lets a sending machine be told: the rules `zfs-snapshot` and `zfs-send`.
+//! Which `zfs` commands a guard lets a sending machine be told: the rules `zfs-snapshot`, `zfs-send` and
+//! `zfs-send-intermediary`.
 //!
 //! An object is a dataset; with a `/` at its end, also everything below it. Names are judged twice: that
 //! ZFS would take them, and that they are, or are about, what was granted. What is destroyed must have
@@ -95,6 +96,15 @@ impl Datasets {
         }
     }
 
+    /// Allowed for any snapshot of a granted dataset.
+    fn any(&self, name: &str) -> Verdict {
+        match (name::wrong(name), name.split_once('@')) {
+            (Some(why), _) => Verdict::Refused(why.to_owned()),
+            (None, Some((dataset, _))) => Verdict::of(self.have(dataset), || not_granted(dataset)),
+            (None, None) => Verdict::Refused(format!("{name} is no snapshot")),
+        }
+    }
+
     /// As [`own`](Self::own), for a bookmark that reseed made for some target.
     fn own_bookmark(&self, name: &str) -> Verdict {
         match name.split_once('#').and_then(|(dataset, short)| Some((dataset, short.split_once('.')?.0))) {
@@ -105,11 +115,14 @@ impl Datasets {
         }
     }
 
-    /// Allowed for a token of a snapshot that reseed made of a granted dataset.
-    fn own_token(&self, text: &str) -> Verdict {
+    /// Allowed for a token of a snapshot that reseed made of a granted dataset, or of any of it.
+    fn own_token(&self, text: &str, which: Snapshots) -> Verdict {
         match Token::read(text) {
             // One way to write each: nothing that is read here in another way than `zfs` does.
-            Ok(token) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) => self.own(&token.name),
+            Ok(token) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) => match which {
+                Snapshots::Own => self.own(&token.name),
+                Snapshots::AlsoBetween => self.any(&token.name),
+            },
             Ok(_) => Verdict::Refused("the resume token is written oddly".to_owned()),
             Err(why) => Verdict::Refused(why.to_string()),
         }
@@ -165,13 +178,7 @@ impl Rule for SnapshotRule {
             ["zfs", "destroy", name] => self.0.own(name),
             ["zfs", "bookmark", snapshot, name] => self.bookmark(snapshot, name),
             ["zfs", "hold", tag, name] => tagged(tag, || self.0.own(name)),
-            ["zfs", "release", tag, name] => tagged(tag, || {
-                let dataset = name.split_once('@').map(|(dataset, _)| dataset).unwrap_or_default();
-                match name::wrong(name) {
-                    Some(why) => Verdict::Refused(why.to_owned()),
-                    None => Verdict::of(self.0.have(dataset), || not_granted(dataset)),
-                }
-            }),
+            ["zfs", "release", tag, name] => tagged(tag, || self.0.any(name)),
             _ => self.0.questions(argv),
         }
     }
@@ -253,30 +260,63 @@ impl GuardRule for SendRule {
 
 impl Rule for SendRule {
     fn judge(&self, argv: &[&str]) -> Verdict {
-        match argv {
-            ["zfs", "send", rest @ ..] => self.send(rest),
-            _ => self.0.questions(argv),
-        }
+        self.0.sent(argv, Snapshots::Own)
     }
 }
 
-impl SendRule {
-    fn send(&self, rest: &[&str]) -> Verdict {
+/// Name of the rule for a stage that sends what is between as well.
+pub(crate) const INTERMEDIARY: &str = "zfs-send-intermediary";
+
+/// As [`SendRule`], and what is between the two, or a part of it, whoever took it.
+#[derive(Debug)]
+struct IntermediaryRule(Datasets);
+
+register_rule!(IntermediaryRule);
+
+impl GuardRule for IntermediaryRule {
+    const NAME: &'static str = INTERMEDIARY;
+
+    fn new(objects: Vec<String>) -> Result<Self, String> {
+        Datasets::new(objects).map(Self)
+    }
+}
+
+impl Rule for IntermediaryRule {
+    fn judge(&self, argv: &[&str]) -> Verdict {
+        self.0.sent(argv, Snapshots::AlsoBetween)
+    }
+}
+
+/// Whose snapshots are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshots {
+    /// Those that reseed made.
+    Own,
+    /// Those, and others in between.
+    AlsoBetween,
+}
+
+impl Datasets {
+    fn sent(&self, argv: &[&str], which: Snapshots) -> Verdict {
+        let ["zfs", "send", rest @ ..] = argv else { return self.questions(argv) };
         if let ["-t", token] | ["-n", "-P", "-t", token] | ["-nvP", "-t", token] = rest {
-            return self.0.own_token(token);
+            return self.own_token(token, which);
         }
         let flags = rest.iter().take_while(|word| matches!(**word, "-n" | "-P" | "-L" | "-e" | "-c" | "-w")).count();
         match &rest[flags..] {
-            [snapshot] => self.0.own(snapshot),
-            ["-i", base, snapshot] => {
-                let of = |name: &str| name.split(['@', '#']).next().unwrap_or_default().to_owned();
-                match name::wrong(base) {
-                    Some(why) => Verdict::Refused(why.to_owned()),
-                    None if of(base) != of(snapshot) => Verdict::Refused(format!("{base} is of another dataset")),
-                    None => self.0.own(snapshot),
-                }
-            }
+            [snapshot] => self.own(snapshot),
+            ["-i", base, snapshot] => self.from(base, snapshot),
+            ["-I", base, snapshot] if which == Snapshots::AlsoBetween => self.from(base, snapshot),
             _ => Verdict::Refused("`zfs send` in this form is none of what this key is for".to_owned()),
+        }
+    }
+
+    fn from(&self, base: &str, snapshot: &str) -> Verdict {
+        let of = |name: &str| name.split(['@', '#']).next().unwrap_or_default().to_owned();
+        match name::wrong(base) {
+            Some(why) => Verdict::Refused(why.to_owned()),
+            None if of(base) != of(snapshot) => Verdict::Refused(format!("{base} is of another dataset")),
+            None => self.own(snapshot),
         }
     }
 }

@@ -168,6 +168,7 @@ fn roll_back(zfs: &Zfs, dataset: &str, base: &Snapshot, received: &Snapshot) -> 
         base: base.guid.clone(),
         base_name: base.short().to_owned(),
         received: received.guid.clone(),
+        between: vec![],
         kept: Kept::default(),
     })
 }

@@ -237,7 +237,10 @@ impl Sink for Receiver {
         let snapshots = self.zfs.snapshots(&dataset).await?;
         let newest = snapshots.iter().rfind(|snapshot| !snapshot.is_bookmark());
         match newest {
-            Some(newest) if newest.guid == header.part.guid => finish::mark(self, header, &dataset).await,
+            Some(newest) if newest.guid == header.part.guid => {
+                finish::mark_between(self, &snapshots).await?;
+                finish::mark(self, header, &dataset).await
+            }
             _ => Err(Error::failed(format!("the stream ended well, but {dataset} has no such snapshot"))),
         }
     }

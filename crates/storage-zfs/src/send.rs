@@ -1,6 +1,7 @@
 //! The stage `zfs-send`.
 
 mod base;
+mod between;
 mod flags;
 pub(crate) mod known;
 
@@ -19,15 +20,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::base::{newest_common, outgoing};
+use self::between::between;
 use self::flags::{Encrypted, Means};
 use self::known::{listed, zfs_of};
-use crate::check;
-use crate::made::Made;
 use crate::parse::{Snapshot, estimate};
 use crate::partial::{Partial, Partials, Resuming};
 use crate::shared::{FORMAT, SendPlan, SourcePlan, unborn};
 use crate::stream::{Expected, Joined, Spot, Whole};
 use crate::zfs::Zfs;
+use crate::{check, guard};
 
 /// Sends the snapshots: of each dataset an increment from the newest snapshot that the target holds
 /// too, found by its GUID whatever it is called, or the whole where there is none. A bookmark will
@@ -47,6 +48,12 @@ struct SendConfig {
     /// loaded there. `clear`: the target gets the plain content. All increments of a copy must be
     /// sent alike.
     encrypted: Option<Located<Encrypted>>,
+    /// Whether an increment also brings the snapshots between its base and the new one, all in one stream
+    /// (`zfs send -I`), so that the copy has the history that the source has. Those that reseed did not take are
+    /// never pruned on the target. Off by default; a whole brings the new snapshot alone, and so does an increment
+    /// from a bookmark, as `zfs` needs a snapshot for it.
+    #[serde(default)]
+    intermediary: bool,
 }
 
 register_stage!(SendConfig);
@@ -57,13 +64,14 @@ impl StageConfig for SendConfig {
     const NAME: &'static str = NAME;
 
     fn build(self, _cx: &mut BuildCx<'_>) -> Option<Arc<dyn Stage>> {
-        Some(Arc::new(SourceStage(Sender { encrypted: self.encrypted })))
+        Some(Arc::new(SourceStage(Sender { encrypted: self.encrypted, intermediary: self.intermediary })))
     }
 }
 
 #[derive(Debug)]
 struct Sender {
     encrypted: Option<Located<Encrypted>>,
+    intermediary: bool,
 }
 
 #[async_trait]
@@ -85,7 +93,7 @@ impl Source for Sender {
         let (held, mine) = tokio::try_join!(cx.holdings(&parts), mine)?;
         let (mut plan, mut resuming) = (Vec::with_capacity(parts.len()), vec![]);
         for (part, mine) in parts.iter().zip(&mine) {
-            plan.push(outgoing(&zfs, part, mine, &held, cx, &mut resuming).await?);
+            plan.push(outgoing(&zfs, part, mine, &held, self.intermediary, cx, &mut resuming).await?);
         }
         let plan = SendPlan(plan);
         cx.board().put(Surveyed(held));
@@ -114,14 +122,16 @@ impl Source for Sender {
     async fn grants(&self, cx: &CheckCx) -> Result<Vec<Grant>> {
         let plan = cx.board().get::<SourcePlan>().filter(|plan| !plan.host.is_local());
         let Some(plan) = plan else { return Ok(vec![]) };
-        Ok(plan.layout.parts.iter().map(|part| Grant::on(plan.host.name(), NAME, &part.dataset)).collect())
+        let rule = if self.intermediary { guard::INTERMEDIARY } else { NAME };
+        Ok(plan.layout.parts.iter().map(|part| Grant::on(plan.host.name(), rule, &part.dataset)).collect())
     }
 
     async fn streams(&self, set: &SnapshotSet, held: &Holdings, cx: &StageCx) -> Result<Vec<StreamItem>> {
         let zfs = zfs_of(&set.host, cx);
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let resumes = zfs.features().await?.send_resumes;
-        let mut all = All { zfs: &zfs, set, means: &means, held, resumes, streams: vec![], resuming: vec![] };
+        let sender = self;
+        let mut all = All { sender, zfs: &zfs, set, means: &means, held, resumes, streams: vec![], resuming: vec![] };
         for part in &set.parts {
             all.streams_of(part, cx).await?;
         }
@@ -136,6 +146,7 @@ struct Surveyed(Holdings);
 
 /// The streams of a set, as they are made.
 struct All<'a> {
+    sender: &'a Sender,
     zfs: &'a Zfs,
     set: &'a SnapshotSet,
     means: &'a Means,
@@ -162,9 +173,21 @@ impl All<'_> {
         let base = newest_common(&snapshots, &held, Some(&part.guid));
         let chain = base.map(|_| self.held);
         let way = self.means.way(self.zfs, &part.dataset, chain, cx).await?;
-        let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &way.flags, base, part)?).await;
-        let job = Job::from(command(&["send"], &way.flags, base, part)?);
-        self.push(part.clone(), base.map(|base| base.guid.clone()), estimate, job, Some(way.made()));
+        let between = match base.filter(|_| self.sender.intermediary) {
+            Some(base) => between(&snapshots, base, Some(&part.guid)),
+            None => vec![],
+        };
+        let from = base.map(|base| (if between.is_empty() { "-i" } else { "-I" }, base));
+        let estimate = ask_estimate(self.zfs, command(&["send", "-n", "-P"], &way.flags, from, part)?).await;
+        let job = Job::from(command(&["send"], &way.flags, from, part)?);
+        let header = StreamHeader {
+            from_guid: base.map(|base| base.guid.clone()),
+            between: between.into_iter().map(|one| one.guid.clone()).collect(),
+            made: Some(way.made().to_string()),
+            estimate,
+            ..StreamHeader::new(part.clone(), FORMAT)
+        };
+        self.push(header, job);
         Ok(())
     }
 
@@ -174,37 +197,20 @@ impl All<'_> {
         let estimate = ask_estimate(self.zfs, Zfs::command(&["send", "-n", "-P", "-t", &token.text], &[])?).await;
         let job = Job::from(Zfs::command(&["send", "-t", &token.text], &[])?);
         let was = SnapshotPart { snapshot: snapshot.short().to_owned(), guid: token.to_guid.clone(), ..part.clone() };
-        self.push(was, token.from_guid.clone(), estimate, job, None);
+        let from_guid = token.from_guid.clone();
+        self.push(StreamHeader { from_guid, goes_on: true, estimate, ..StreamHeader::new(was, FORMAT) }, job);
         Ok(())
     }
 
-    /// One more stream, which is read as it passes, and how it is made; one of which that is not said goes on with
-    /// an interrupted one.
-    fn push(
-        &mut self,
-        part: SnapshotPart,
-        from_guid: Option<String>,
-        estimate: Option<u64>,
-        job: Job,
-        made: Option<Made>,
-    ) {
-        let rest = made.is_none();
-        let expected = Expected { guid: part.guid.clone(), from_guid: from_guid.clone(), rest };
-        let left_out = self.set.left_out.clone();
-        let header = StreamHeader {
-            part,
-            from_guid,
-            made: made.map(|made| made.to_string()),
-            goes_on: rest,
-            format: FORMAT,
-            encodings: vec![],
-            estimate,
-            left_out,
-            branches: vec![],
-        };
+    /// One more stream, which is read as it passes.
+    fn push(&mut self, header: StreamHeader, job: Job) {
+        let (guid, from_guid, between) = (header.part.guid.clone(), header.from_guid.clone(), header.between.clone());
+        let expected = Expected { guid, from_guid, between, rest: header.goes_on };
+        let resumes = self.resumes && !header.goes_on && header.between.is_empty();
+        let header = StreamHeader { left_out: self.set.left_out.clone(), ..header };
         let mut stream = StreamItem::from_job(header, Arc::clone(&self.set.host), job);
         stream.pending.pass(Arc::new(Whole(expected.clone())));
-        if self.resumes && !rest {
+        if resumes {
             stream = stream.resumed_by(Arc::new(FromPlace { zfs: self.zfs.clone(), expected }));
         }
         self.streams.push(stream);
@@ -244,13 +250,18 @@ async fn ask_estimate(zfs: &Zfs, command: Command) -> Option<u64> {
     estimate(&output.text()).or_else(|| estimate(&output.exit.stderr()))
 }
 
-/// `zfs send` of one part.
-fn command(verb: &[&str], flags: &[&'static str], base: Option<&Snapshot>, part: &SnapshotPart) -> Result<Command> {
+/// `zfs send` of one part, from a base in one of two ways: `-i`, or with what is between, `-I`.
+fn command(
+    verb: &[&str],
+    flags: &[&'static str],
+    from: Option<(&'static str, &Snapshot)>,
+    part: &SnapshotPart,
+) -> Result<Command> {
     let snapshot = format!("{}@{}", part.dataset, part.snapshot);
     let mut all: Vec<_> = verb.iter().chain(flags).copied().collect();
     let mut names = vec![];
-    if let Some(base) = base {
-        all.push("-i");
+    if let Some((way, base)) = from {
+        all.push(way);
         names.push(base.name.as_str());
     }
     names.push(&snapshot);
@@ -271,8 +282,10 @@ mod tests {
             main: true,
         };
         let base = Snapshot { name: "ta/a@1".into(), guid: "a".into(), target: None, holds: 0 };
-        let shown = command(&["send"], &["-L", "-c"], Some(&base), &part).unwrap().to_string();
-        assert_eq!(shown, "zfs send -L -c -i ta/a@1 ta/a@new");
+        for way in ["-i", "-I"] {
+            let shown = command(&["send"], &["-L", "-c"], Some((way, &base)), &part).unwrap().to_string();
+            assert_eq!(shown, format!("zfs send -L -c {way} ta/a@1 ta/a@new"));
+        }
         let odd = SnapshotPart { dataset: "ta/$(id)".into(), ..part };
         assert!(command(&["send"], &[], None, &odd).is_err());
     }

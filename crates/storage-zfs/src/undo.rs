@@ -21,15 +21,19 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) struct Kept {
     /// Identity of the snapshot that is received, if a part of it may stay.
     part_of: Option<String>,
+    /// Identities of snapshots that the same stream brings before that one, of which a part may stay as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    between: Vec<String>,
     /// What was left, for the report alone.
     #[serde(skip)]
     told: OnceLock<String>,
 }
 
 impl Kept {
-    /// A part of the snapshot of this identity stays, if that `may` be.
-    pub(crate) fn part_of(guid: &str, may: bool) -> Self {
-        Self { part_of: may.then(|| guid.to_owned()), told: OnceLock::new() }
+    /// A part of the snapshot of this identity, or of one that comes before it, stays, if that `may` be.
+    pub(crate) fn part_of(guid: &str, between: &[String], may: bool) -> Self {
+        let between = if may { between.to_vec() } else { vec![] };
+        Self { part_of: may.then(|| guid.to_owned()), between, told: OnceLock::new() }
     }
 
     fn is_nothing(&self) -> bool {
@@ -41,7 +45,7 @@ impl Kept {
     async fn in_it(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
         let Some(wanted) = &self.part_of else { return Ok(false) };
         let Some(token) = zfs.token(dataset).await? else { return Ok(false) };
-        if token.to_guid != *wanted {
+        if token.to_guid != *wanted && !self.between.contains(&token.to_guid) {
             zfs.give_up_partial(dataset).await?;
             return Ok(false);
         }
@@ -298,6 +302,9 @@ pub(crate) struct RollBack {
     pub(crate) base_name: String,
     /// Identity of the snapshot that was received.
     pub(crate) received: String,
+    /// Identities of the snapshots that the same stream brings before that one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) between: Vec<String>,
     /// Whether what arrived before a cut stays in it.
     #[serde(default, skip_serializing_if = "Kept::is_nothing")]
     pub(crate) kept: Kept,
@@ -320,10 +327,13 @@ impl Undo for RollBack {
     }
 
     /// A receive that was ended may still be at work, and may yet succeed where it had got all of
-    /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet.
+    /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet. Where a part
+    /// of one of several snapshots stays, so do those that came whole before it.
     async fn undo(&self) -> Result<()> {
         self.zfs.received(&format!("{}@", self.dataset)).await?;
-        if self.newer().await?.1.is_empty() && self.kept.in_it(&self.zfs, &self.dataset).await? {
+        let came = self.newer().await?.1;
+        let is_part = came.iter().all(|one| self.between.contains(&one.guid));
+        if is_part && self.kept.in_it(&self.zfs, &self.dataset).await? {
             return Ok(());
         }
         let begun = Instant::now();
@@ -344,7 +354,7 @@ impl RollBack {
     /// The base's whole name, if nothing but what was received is newer.
     async fn judge(&self) -> Result<String> {
         let (base, newer) = self.newer().await?;
-        match newer.iter().find(|one| one.guid != self.received) {
+        match newer.iter().find(|one| one.guid != self.received && !self.between.contains(&one.guid)) {
             Some(_) => Err(foreign(&newer)),
             None => Ok(base),
         }

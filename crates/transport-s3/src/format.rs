@@ -93,6 +93,9 @@ pub struct Stream {
     pub guid: String,
     /// Identity of the snapshot that the receiver must hold; `None` for a full.
     pub from_guid: Option<String>,
+    /// Identities of snapshots between that one and this, which the same stream brings, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<String>,
     /// How its source made it, in the storage's own words, where that matters to what follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<String>,
@@ -255,7 +258,8 @@ impl Manifest {
         for stream in &self.streams {
             stream.part().check().map_err(told)?;
             let unnamed = stream.snapshot.is_empty() || stream.guid.is_empty();
-            if unnamed || stream.from_guid.as_deref().is_some_and(|guid| wrong_part(guid).is_some()) {
+            let mut guids = stream.from_guid.iter().chain(&stream.between);
+            if unnamed || guids.any(|guid| wrong_part(guid).is_some()) {
                 return Err(format!("a stream of {} has no snapshot of its own", stream.dataset));
             }
         }
@@ -287,6 +291,7 @@ impl FileBeside {
             snapshot: String::new(),
             guid: String::new(),
             from_guid: None,
+            between: vec![],
             made: None,
             main: false,
             encodings: vec![],

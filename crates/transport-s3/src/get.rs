@@ -247,15 +247,12 @@ impl Get {
 
     fn header(&self, stream: &Stream, left_out: Vec<LeftOut>) -> StreamHeader {
         StreamHeader {
-            part: stream.part(),
             from_guid: stream.from_guid.clone(),
+            between: stream.between.clone(),
             made: stream.made.clone(),
-            goes_on: false,
-            format: Format::named(self.storage.clone()),
-            encodings: vec![],
             estimate: Some(stream.size),
             left_out,
-            branches: vec![],
+            ..StreamHeader::new(stream.part(), Format::named(self.storage.clone()))
         }
     }
 }

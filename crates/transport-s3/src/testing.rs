@@ -42,6 +42,7 @@ pub(crate) fn stream(depth: u32, chunks: Vec<Chunk>, sha256: Sha256) -> Stream {
         snapshot: format!("s{depth}"),
         guid: format!("g{depth}"),
         from_guid: depth.checked_sub(1).map(|before| format!("g{before}")),
+        between: vec![],
         made: None,
         main: true,
         encodings: vec![],

@@ -19,6 +19,9 @@ pub struct StreamHeader {
     pub part: SnapshotPart,
     /// The snapshot that the receiver must hold already; `None` for a full stream.
     pub from_guid: Option<String>,
+    /// Identities of snapshots between that one and this, which the same stream brings, oldest first: the
+    /// receiver has them too, then.
+    pub between: Vec<String>,
     /// How its source makes it, in the storage's own words: what is put on top of it later must be made so, too.
     pub made: Option<String>,
     /// Whether it goes on with what the receiver has of it since it was cut off.
@@ -37,6 +40,22 @@ pub struct StreamHeader {
 }
 
 impl StreamHeader {
+    /// Of the whole of a snapshot, as the storage makes it.
+    pub fn new(part: SnapshotPart, format: Format) -> Self {
+        Self {
+            part,
+            from_guid: None,
+            between: vec![],
+            made: None,
+            goes_on: false,
+            format,
+            encodings: vec![],
+            estimate: None,
+            left_out: vec![],
+            branches: vec![],
+        }
+    }
+
     /// Whether the branch of this name takes it.
     pub fn is_for(&self, branch: &str) -> bool {
         self.branches.is_empty() || self.branches.iter().any(|name| name == branch)
@@ -49,7 +68,8 @@ impl StreamHeader {
     pub fn check(&self) -> Result<()> {
         self.part.check()?;
         self.left_out.iter().try_for_each(LeftOut::check)?;
-        match self.from_guid.as_deref().and_then(|guid| Some((guid, names::wrong_part(guid)?))) {
+        let guids = self.from_guid.iter().chain(&self.between);
+        match guids.map(String::as_str).find_map(|guid| Some((guid, names::wrong_part(guid)?))) {
             Some((guid, why)) => Err(Error::failed(format!("`{}` is no GUID: {why}", names::shown(guid)))),
             None => Ok(()),
         }

@@ -214,16 +214,10 @@ fn header(taking: &Taking, cx: &StageCx) -> StreamHeader {
     let part = part(&taking.name, cx.run_id());
     let base = taking.choice.base();
     StreamHeader {
-        part,
         from_guid: base.map(|base| base.manifest.checksum.clone()),
-        made: None,
-        goes_on: false,
-        format: FORMAT,
-        encodings: vec![],
         // How much an increment will be, nobody knows beforehand.
         estimate: taking.bytes.filter(|_| base.is_none()),
-        left_out: vec![],
-        branches: vec![],
+        ..StreamHeader::new(part, FORMAT)
     }
 }
 

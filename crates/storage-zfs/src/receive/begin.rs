@@ -34,14 +34,19 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
             if !header.goes_on {
                 kept::give_up(receiver, &dataset, cx).await?;
             }
-            let kept = || Kept::part_of(&header.part.guid, resumable);
+            let kept = || Kept::part_of(&header.part.guid, &header.between, resumable);
             beside(receiver, into, &dataset, header, &kept, cx).await?;
         }
         Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,
     }
     let pristine = matches!(receiver.goal, Goal::Into(_)) && header.from_guid.is_none();
     let flags = flags(&features, pristine, resumable);
-    Ok(Zfs::command(&flags, &[&format!("{dataset}@{}", header.part.snapshot)])?.into())
+    // Of several snapshots each has its name from the stream.
+    let name = match header.between.is_empty() {
+        true => format!("{dataset}@{}", header.part.snapshot),
+        false => dataset,
+    };
+    Ok(Zfs::command(&flags, &[&name])?.into())
 }
 
 /// What is received is never mounted, and nothing in a pristine copy ever runs setuid, whatever the
@@ -76,8 +81,8 @@ async fn beside(
     let zfs = &receiver.zfs;
     if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
         let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
-        let (base, received) = (base.guid, header.part.guid.clone());
-        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, kept: kept() })?;
+        let (base, received, between) = (base.guid, header.part.guid.clone(), header.between.clone());
+        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, between, kept: kept() })?;
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {

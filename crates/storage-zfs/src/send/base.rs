@@ -4,6 +4,7 @@ use reseed_core::Result;
 use reseed_core::item::SnapshotPart;
 use reseed_core::stage::{CheckCx, Holdings};
 
+use super::between::between;
 use crate::parse::Snapshot;
 use crate::partial::{Partial, Partials};
 use crate::shared::Outgoing;
@@ -25,6 +26,7 @@ pub(super) async fn outgoing(
     part: &SnapshotPart,
     snapshots: &[Snapshot],
     held: &Holdings,
+    intermediary: bool,
     cx: &CheckCx,
     resuming: &mut Vec<Partial>,
 ) -> Result<Outgoing> {
@@ -39,10 +41,23 @@ pub(super) async fn outgoing(
     let bytes = size_since(zfs, &part.dataset, base).await;
     let about = bytes.map(|bytes| format!(", about {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
     cx.note(match base {
-        Some(base) => format!("{}: what changed since {}{about}", part.dataset, shown(base)),
+        Some(base) => {
+            let by = if intermediary { by_way_of(snapshots, base) } else { String::new() };
+            format!("{}: what changed since {}{by}{about}", part.dataset, shown(base))
+        }
         None => format!("{}: the whole{about}, since {} holds no snapshot of it", part.dataset, held.target),
     });
     Ok(Outgoing { dataset: part.dataset.clone(), base: base.map(|base| base.guid.clone()), bytes })
+}
+
+/// What comes with an increment of its own accord: the snapshots that are there now.
+fn by_way_of(snapshots: &[Snapshot], base: &Snapshot) -> String {
+    match (base.is_bookmark(), between(snapshots, base, None).len()) {
+        (true, _) => ", without the snapshots in between, as only its bookmark is left".to_owned(),
+        (false, 0) => String::new(),
+        (false, 1) => ", with the snapshot in between".to_owned(),
+        (false, several) => format!(", with the {several} snapshots in between"),
+    }
 }
 
 /// `@name` or `#name`.

@@ -11,7 +11,7 @@ use reseed_core::{Error, Result};
 use super::record::{Begin, Extent, HEAD};
 use super::rest::Split;
 use super::token::Token;
-use super::{Expected, Parser, Reader, Resumable};
+use super::{Expected, Parser, Reader, Resumable, Seen};
 
 /// A place, and the head of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Spot {
 
     /// Whether it is in this stream.
     pub(crate) fn is_in(&self, stream: &Expected) -> bool {
-        self.begin().is_some_and(|begin| stream.differs(&begin).is_none())
+        self.begin().is_some_and(|begin| stream.differs(&begin, &Seen::default()).is_none())
     }
 
     /// The token by which a sender goes on here.

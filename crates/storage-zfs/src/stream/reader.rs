@@ -12,6 +12,9 @@ pub struct Expected {
     pub guid: String,
     /// GUID of what the increment starts from; `None` for a whole.
     pub from_guid: Option<String>,
+    /// GUIDs of the snapshots between the two, oldest first. Where there are some it is a compound stream, which
+    /// brings them too, but for those that were destroyed meanwhile.
+    pub between: Vec<String>,
     /// Whether it goes on with one that was interrupted. `zfs send -t` begins at the beginning where nothing
     /// had arrived, so that it may; any other stream must not.
     pub rest: bool,
@@ -84,10 +87,10 @@ impl Reader {
                 if seen.first.is_none() {
                     seen.first = Some(Box::new(*head));
                 }
-                seen.note(record);
                 if let (Body::Begin(begin), Some(expected), None) = (&record.body, expected, &other) {
-                    other = expected.differs(begin).map(|what| (record.number, record.offset, what));
+                    other = expected.differs(begin, seen).map(|what| (record.number, record.offset, what));
                 }
+                seen.note(record);
             }
             Event::List(list) => seen.promise(list),
             Event::Payload(_) => {}
@@ -104,7 +107,9 @@ impl Reader {
     /// When the stream's own end did not come, or less came than was promised.
     pub fn finish(&self) -> Result<(), Broken> {
         self.parser.finish()?;
-        match self.seen.promised.missing() {
+        let last =
+            self.expected.as_ref().filter(|expected| self.seen.to_guid.map(hex).as_ref() != Some(&expected.guid));
+        match self.seen.promised.missing().or_else(|| last.map(|expected| format!("the snapshot {}", expected.guid))) {
             None => Ok(()),
             Some(what) => Err(Broken::Missing { offset: self.parser.offset(), record: self.seen.count(), what }),
         }
@@ -178,13 +183,19 @@ impl Begin {
 }
 
 impl Expected {
-    /// How a plain stream differs from what is expected, in words.
-    pub(super) fn differs(&self, begin: &Begin) -> Option<String> {
-        if begin.compound {
-            return Some("it is a stream of several snapshots, and one was expected".to_owned());
+    /// How a stream that begins so, behind what was seen, differs from what is expected, in words.
+    pub(super) fn differs(&self, begin: &Begin, seen: &Seen) -> Option<String> {
+        match (begin.compound, self.between.is_empty()) {
+            (true, true) => return Some("it is a stream of several snapshots, and one was expected".to_owned()),
+            (false, false) if seen.begin.is_none() => {
+                return Some("it is a stream of one snapshot, and several were expected".to_owned());
+            }
+            // What it brings is judged stream by stream.
+            (true, false) => return None,
+            _ => {}
         }
         let (guid, from) = (hex(begin.to_guid), some(begin.from_guid).map(hex));
-        if guid != self.guid {
+        if guid != self.guid && !self.between.contains(&guid) {
             return Some(format!("it sends {} ({guid}) and not {}", begin.name, self.guid));
         }
         if begin.features.has("resuming") && !self.rest {
@@ -196,7 +207,9 @@ impl Expected {
             Some(from) => format!("an increment from {from}"),
             None => "a whole".to_owned(),
         };
-        (from != self.from_guid).then(|| format!("it is {} and not {}", words(&from), words(&self.from_guid)))
+        // Of several each goes on where the one before it ended.
+        let start = seen.to_guid.map(hex).or_else(|| self.from_guid.clone());
+        (from != start).then(|| format!("it is {} and not {}", words(&from), words(&start)))
     }
 }
 

@@ -133,7 +133,7 @@ fn a_compound_stream_that_lacks_what_it_promises_is_not_whole() {
 fn another_stream_than_the_expected_one_is_told_at_its_first_record() {
     let stream = Make::default().stream();
     let judge = |guid: &str, from: Option<&str>| {
-        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned), rest: false };
+        let expected = Expected { guid: guid.into(), from_guid: from.map(str::to_owned), between: vec![], rest: false };
         Reader::of(expected).push(&stream[..400])
     };
     let (one, two) = ("0000000000000001", "0000000000000002");
@@ -148,7 +148,7 @@ fn the_rest_of_a_stream_is_whole_only_where_a_rest_is_expected() {
     let (whole, rest) = (Make::default().stream(), Make::default().rest());
     let judge = |bytes: &[u8], rest| {
         let (guid, from_guid) = ("0000000000000002".to_owned(), Some("0000000000000001".to_owned()));
-        let mut reader = Reader::of(Expected { guid, from_guid, rest });
+        let mut reader = Reader::of(Expected { guid, from_guid, between: vec![], rest });
         reader.push(bytes).and_then(|()| reader.finish())
     };
     judge(&rest, true).unwrap();
@@ -196,8 +196,8 @@ async fn a_watched_stream_ends_cleanly_only_when_it_is_whole() {
     use reseed_core::item::Pass;
     use reseed_core::stream::{Chunks, collect};
 
-    let expected =
-        Expected { guid: "0000000000000002".into(), from_guid: Some("0000000000000001".into()), rest: false };
+    let (guid, from_guid) = ("0000000000000002".into(), Some("0000000000000001".into()));
+    let expected = Expected { guid, from_guid, between: vec![], rest: false };
     let collected = |bytes: &[u8]| {
         let chunks = bytes.chunks(50).map(bytes::Bytes::copy_from_slice).collect();
         collect(super::Whole(expected.clone()).pass(Box::new(Chunks::new(chunks))), usize::MAX)

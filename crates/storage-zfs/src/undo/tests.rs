@@ -74,7 +74,8 @@ const RECEIVED: &str = "0000000000000002";
 
 fn roll_back(zfs: Zfs, may: bool) -> RollBack {
     let (dataset, base, base_name) = ("tb/a".to_owned(), "0000000000000001".to_owned(), "reseed-1".to_owned());
-    RollBack { zfs, dataset, base, base_name, received: RECEIVED.to_owned(), kept: Kept::part_of(RECEIVED, may) }
+    let (received, between, kept) = (RECEIVED.to_owned(), vec![], Kept::part_of(RECEIVED, &[], may));
+    RollBack { zfs, dataset, base, base_name, received, between, kept }
 }
 
 #[tokio::test]
@@ -96,12 +97,12 @@ async fn a_part_of_what_was_received_stays_and_of_nothing_else() {
 async fn a_new_dataset_stays_for_what_is_kept_in_it_or_below_it() {
     for (part, acts) in [("2", &[] as &[&str]), ("3", &["zfs receive -A tb/a", "zfs destroy -r tb/a"])] {
         let (zfs, told) = copy_with_part_of(part);
-        DestroyDataset::new(&zfs, "tb/a").unless(Kept::part_of(RECEIVED, true)).undo().await.unwrap();
+        DestroyDataset::new(&zfs, "tb/a").unless(Kept::part_of(RECEIVED, &[], true)).undo().await.unwrap();
         assert_eq!(told.acts(), acts);
     }
     let list = "zfs get -Hp -r -t filesystem,volume -o name,value receive_resume_token tb";
     let (zfs, told) = recorded(&[(list, "tb\t-\ntb/a\t1-a-b-c\n"), ("zfs destroy -r tb", "")]);
-    DestroyDataset::new(&zfs, "tb").unless(Kept::part_of("9", true)).undo().await.unwrap();
+    DestroyDataset::new(&zfs, "tb").unless(Kept::part_of("9", &[], true)).undo().await.unwrap();
     assert_eq!(told.acts(), [""; 0]);
     DestroyDataset::new(&zfs, "tb").undo().await.unwrap();
     assert_eq!(told.acts(), ["zfs destroy -r tb"]);

@@ -54,6 +54,7 @@ fn of(written: &Written) -> Stream {
         snapshot: "s".into(),
         guid: "1".into(),
         from_guid: None,
+        between: vec![],
         made: None,
         main: true,
         encodings: vec![],

@@ -26,6 +26,7 @@ fn manifest() -> Manifest {
             snapshot: "reseed-1".into(),
             guid: "ff".into(),
             from_guid: None,
+            between: vec![],
             made: None,
             main: true,
             encodings: vec![],

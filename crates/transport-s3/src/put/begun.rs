@@ -54,10 +54,12 @@ impl Begun {
     /// Whether these are its streams, made as they were.
     pub(super) fn is_of(&self, headers: &[StreamHeader]) -> bool {
         let mine = |stream: &Stream| {
-            (stream.dataset.clone(), stream.guid.clone(), stream.from_guid.clone(), stream.made.clone())
+            let Stream { dataset, guid, from_guid, between, made, .. } = stream.clone();
+            (dataset, guid, from_guid, between, made)
         };
         let given = |header: &StreamHeader| {
-            (header.part.dataset.clone(), header.part.guid.clone(), header.from_guid.clone(), header.made.clone())
+            let StreamHeader { part, from_guid, between, made, .. } = header.clone();
+            (part.dataset, part.guid, from_guid, between, made)
         };
         let mine: BTreeSet<_> = self.draft.streams.iter().map(mine).collect();
         mine == headers.iter().map(given).collect()

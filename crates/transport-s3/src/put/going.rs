@@ -217,6 +217,7 @@ impl Put {
             snapshot: part.snapshot,
             guid: part.guid,
             from_guid: header.from_guid.clone(),
+            between: header.between.clone(),
             made: header.made.clone(),
             main: part.main,
             encodings: vec![],

@@ -40,6 +40,7 @@ async fn put(store: &Arc<dyn Store>, run: &str) -> Result<()> {
         snapshot: "s".into(),
         guid: "g".into(),
         from_guid: None,
+        between: vec![],
         made: None,
         main: true,
         encodings: vec![],

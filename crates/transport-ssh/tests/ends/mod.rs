@@ -114,17 +114,7 @@ impl Source for SendConfig {
     }
 
     async fn streams(&self, set: &SnapshotSet, _: &Holdings, _: &StageCx) -> Result<Vec<StreamItem>> {
-        let header = StreamHeader {
-            part: set.parts[0].clone(),
-            from_guid: None,
-            made: None,
-            goes_on: false,
-            format: FORMAT,
-            encodings: vec![],
-            estimate: None,
-            left_out: vec![],
-            branches: vec![],
-        };
+        let header = StreamHeader::new(set.parts[0].clone(), FORMAT);
         Ok(vec![StreamItem::from_job(header, Arc::clone(&set.host), job(&self.script, &self.file))])
     }
 }

@@ -45,17 +45,7 @@ impl Stage for Give {
             guid: "1".into(),
             main: true,
         };
-        let header = StreamHeader {
-            part,
-            from_guid: None,
-            made: None,
-            goes_on: false,
-            format: FORMAT,
-            encodings: vec![],
-            estimate: None,
-            left_out: vec![],
-            branches: vec![],
-        };
+        let header = StreamHeader::new(part, FORMAT);
         let stream = Metered::boxed(Box::new(Dripping(self.0, self.1)), Arc::clone(&cx.meters().stream));
         Ok(input.with(Payload::Streams(vec![StreamItem::here(header, stream)])))
     }

@@ -165,17 +165,7 @@ mod tests {
             guid: "2".into(),
             main: true,
         };
-        let header = StreamHeader {
-            part,
-            from_guid: Some("1".into()),
-            made: None,
-            goes_on: false,
-            format: Format::new("test"),
-            encodings: vec![],
-            estimate: None,
-            left_out: vec![],
-            branches: vec![],
-        };
+        let header = StreamHeader { from_guid: Some("1".into()), ..StreamHeader::new(part, Format::new("test")) };
         let sent = |flag: &str| {
             vec![StreamItem::from_job(header.clone(), Arc::clone(&host), Command::new("send").arg(flag).into())]
         };

@@ -39,18 +39,7 @@ impl ExecSource {
         cx: &StageCx,
     ) -> Vec<StreamItem> {
         let stream = |part| {
-            let format = format.clone();
-            let header = StreamHeader {
-                part,
-                from_guid: from_guid.cloned(),
-                made: None,
-                goes_on: false,
-                format,
-                encodings: vec![],
-                estimate: None,
-                left_out: vec![],
-                branches: vec![],
-            };
+            let header = StreamHeader { from_guid: from_guid.cloned(), ..StreamHeader::new(part, format.clone()) };
             let command = self.program.heard(&about(&header, cx), cx);
             StreamItem::from_job(header, Arc::clone(&self.on), command.into())
         };

@@ -34,17 +34,7 @@ fn header() -> StreamHeader {
         guid: "1".into(),
         main: true,
     };
-    StreamHeader {
-        part,
-        from_guid: None,
-        made: None,
-        goes_on: false,
-        format: FORMAT,
-        encodings: vec![],
-        estimate: None,
-        left_out: vec![],
-        branches: vec![],
-    }
+    StreamHeader::new(part, FORMAT)
 }
 
 /// Gives a stream of chunks, which may fail at its end, and does one act for each branch.

@@ -123,7 +123,8 @@ async fn a_receiver_takes_from_any_chunk_exactly_the_blocks_that_it_lacks() {
                 let mut whole = Reader::default();
                 whole.push(&stream).unwrap();
                 let seen = StreamReader::seen(&whole);
-                let expected = Expected { guid: seen.to_guid.unwrap(), from_guid: seen.from_guid, rest: true };
+                let (guid, from_guid) = (seen.to_guid.unwrap(), seen.from_guid);
+                let expected = Expected { guid, from_guid, between: vec![], rest: true };
                 let mut reader = Reader::of(expected);
                 reader.push(&rest).and_then(|()| reader.finish()).unwrap();
                 assert!(reader.seen().first().unwrap().features.has("resuming"));
@@ -166,7 +167,8 @@ fn a_place_of_another_stream_than_is_sent_is_told() {
     let spot = Spot::read(&places(&stream("openzfs-2.4-increment")).remove(0)).unwrap();
     let begin = spot.begin().unwrap();
     let hex = |guid: u64| format!("{guid:016x}");
-    let same = Expected { guid: hex(begin.to_guid), from_guid: Some(hex(begin.from_guid)), rest: false };
+    let same =
+        Expected { guid: hex(begin.to_guid), from_guid: Some(hex(begin.from_guid)), between: vec![], rest: false };
     assert!(spot.is_in(&same));
     assert!(!spot.is_in(&Expected { guid: hex(1), ..same.clone() }));
     assert!(!spot.is_in(&Expected { from_guid: None, ..same }));
