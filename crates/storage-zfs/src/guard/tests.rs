@@ -194,3 +194,32 @@ fn what_the_crate_makes_is_what_the_rule_takes() {
     assert_eq!(allowed(&format!("zfs bookmark {name} {mark}")), [true, false]);
     assert_eq!(allowed(&format!("zfs destroy {mark}")), [true, false]);
 }
+
+#[test]
+fn what_is_between_is_sent_only_where_that_is_granted() {
+    let rule = IntermediaryRule::new(vec!["data/pgsql".to_owned()]).unwrap();
+    let allowed_between = |line: &str| rule.judge(&line.replace("RUN", RUN).split(' ').collect::<Vec<_>>());
+    for line in [
+        "zfs send -I data/pgsql@daily data/pgsql@reseed-RUN",
+        "zfs send -n -P -L -w -I data/pgsql@daily data/pgsql@reseed-RUN",
+        &format!("zfs send -t {}", token("data/pgsql@daily")),
+    ] {
+        assert_eq!(allowed_between(line), Verdict::Allowed, "{line}");
+        assert_eq!(allowed(line), [false, false], "{line}");
+    }
+    for line in ["zfs send data/pgsql@reseed-RUN", "zfs send -i data/pgsql@daily data/pgsql@reseed-RUN", "zfs"] {
+        assert_eq!(allowed_between(line), Verdict::Allowed, "{line}");
+    }
+    for line in [
+        "zfs send -I data/pgsql@daily data/pgsql@other",
+        "zfs send -I data/other@daily data/pgsql@reseed-RUN",
+        "zfs send -R -I data/pgsql@daily data/pgsql@reseed-RUN",
+        "zfs send data/pgsql@daily",
+        "zfs destroy data/pgsql@reseed-RUN",
+        &format!("zfs send -t {}", token("data/other@daily")),
+        &format!("zfs send -t {}", token("data/pgsql")),
+        &format!("zfs send -t {}", token("data/pgsql@$(id)")),
+    ] {
+        assert_ne!(allowed_between(line), Verdict::Allowed, "{line}");
+    }
+}

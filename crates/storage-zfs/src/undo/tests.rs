@@ -94,6 +94,49 @@ async fn a_part_of_what_was_received_stays_and_of_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_came_whole_stays_in_front_of_a_part_and_goes_without_one() {
+    let three = "0000000000000003".to_owned();
+    // The copy has come to 3 of a stream that brings 3, 4 and 2.
+    let copy = |part: Option<&str>| {
+        let told = format!("\tbytes = 0x10\n\ttoguid = 0x{}\n\ttoname = ta/a@2\n", part.unwrap_or_default());
+        let token = if part.is_some() { TOKEN } else { "-" };
+        let snapshots = "tb/a@reseed-1\tguid\t1\t-\ntb/a@reseed-1\tuserrefs\t0\t-\ntb/a@daily\tguid\t3\t-\n";
+        recorded(&[
+            ("zfs get -Hp -o value receive_resume_token tb/a", token),
+            (&format!("zfs send -nvP -t {TOKEN}"), &told),
+            (&format!("{GUIDS} tb/a"), snapshots),
+            ("zfs receive -A tb/a", ""),
+        ])
+    };
+    let undo = |zfs, between: &[String], may| {
+        let kept = Kept::part_of(RECEIVED, between, may);
+        RollBack { between: between.to_vec(), kept, ..roll_back(zfs, may) }
+    };
+    let between = [three, "0000000000000004".to_owned()];
+    for part in ["4", "2"] {
+        let (zfs, told) = copy(Some(part));
+        undo(zfs, &between, true).undo().await.unwrap();
+        assert_eq!(told.acts(), [""; 0]);
+    }
+    let rolls_back = "zfs rollback -r tb/a@reseed-1";
+    for (part, may, acts) in [
+        (Some("5"), true, &["zfs receive -A tb/a", rolls_back] as &[_]),
+        (Some("4"), false, &[rolls_back]),
+        (None, true, &[rolls_back]),
+    ] {
+        let (zfs, told) = copy(part);
+        // Nothing tells here that it has been rolled back.
+        undo(zfs, &between, may).undo().await.unwrap_err();
+        assert_eq!(told.acts(), acts);
+    }
+    // Snapshots that no stream of this run has brought are nobody's to destroy.
+    let (zfs, told) = copy(None);
+    let error = undo(zfs, &between[1..], true).undo().await.unwrap_err();
+    assert!(error.to_string().contains("this run did not make"), "{error}");
+    assert_eq!(told.acts(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_new_dataset_stays_for_what_is_kept_in_it_or_below_it() {
     for (part, acts) in [("2", &[] as &[&str]), ("3", &["zfs receive -A tb/a", "zfs destroy -r tb/a"])] {
         let (zfs, told) = copy_with_part_of(part);

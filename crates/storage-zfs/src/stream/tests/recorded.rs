@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::super::reader::hex;
 use super::super::token::Token;
-use super::super::{Broken, NAMES, Reader};
+use super::super::{Broken, Expected, NAMES, Reader};
 use super::{assert_found, borders, read};
 
 /// A recorded stream: its name, its bytes, and what `zstream dump` counts in it.
@@ -107,6 +108,37 @@ fn a_stream_knows_from_where_to_where_it_leads() {
             let reader = read(&stream(&format!("{zfs}-{name}")), 10_000).unwrap();
             let seen = reader.seen();
             assert_eq!((seen.first().unwrap().from_guid, seen.to_guid), (from, Some(to)), "{zfs}-{name}");
+        }
+    }
+}
+
+#[test]
+fn several_snapshots_are_whole_only_where_they_are_expected_and_all_lead_to_the_last() {
+    for (zfs, told) in [
+        ("zfs-fuse", include_str!("../recorded/zfs-fuse-guids")),
+        ("openzfs-2.4", include_str!("../recorded/openzfs-2.4-guids")),
+    ] {
+        let [one, two, three] = guids(told).map(hex);
+        let judge = |name: &str, from: &str, between: &[&String], guid: &str| {
+            let (guid, from_guid) = (guid.to_owned(), Some(from.to_owned()));
+            let between = between.iter().map(|guid| (*guid).clone()).collect();
+            let mut reader = Reader::of(Expected { guid, from_guid, between, rest: false });
+            reader.push(&stream(&format!("{zfs}-{name}"))).and_then(|()| reader.finish())
+        };
+        judge("chain", &one, &[&two], &three).unwrap();
+        // One that was destroyed meanwhile does not come.
+        let gone = hex(7);
+        judge("chain", &one, &[&gone, &two], &three).unwrap();
+        let missing = judge("chain", &one, &[&two, &three], &gone).unwrap_err();
+        assert!(matches!(&missing, Broken::Missing { what, .. } if what.contains(&gone)), "{missing}");
+        for (name, from, between, guid) in [
+            ("chain", &one, &[] as &[_], &three),
+            ("chain", &one, &[&gone], &three),
+            ("chain", &two, &[&two], &three),
+            ("increment", &one, &[&gone], &two),
+        ] {
+            let other = judge(name, from, between, guid).unwrap_err();
+            assert!(matches!(other, Broken::Other { .. }), "{zfs}-{name}: {other}");
         }
     }
 }
