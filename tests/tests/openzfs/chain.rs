@@ -85,7 +85,12 @@ impl Chain {
 
     /// A run whose stream breaks after so many bytes.
     pub async fn cut(&self, after: u64) -> Ended {
-        let trial = Trial::of(&self.file("", "", INTO)).patience(PATIENCE);
+        self.cut_sending("", after).await
+    }
+
+    /// The same, with further lines for `zfs-send`.
+    pub async fn cut_sending(&self, send: &str, after: u64) -> Ended {
+        let trial = Trial::of(&self.file("", send, INTO)).patience(PATIENCE);
         let trial = trial.wrap(TRANSFER, Faulty::wrap(Fault::StreamBreaks(after)));
         let ended = trial.run().await;
         assert_eq!(ended.report.exit_code(), 1, "{}", ended.story());

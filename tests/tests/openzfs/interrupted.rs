@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-fn goes_on(ended: &Ended) -> bool {
+pub fn goes_on(ended: &Ended) -> bool {
     let told = |event: &Event| matches!(event, Event::Note { text, .. } if text.contains("the rest of it first"));
     ended.events.iter().any(told)
 }

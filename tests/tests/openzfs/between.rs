@@ -1,0 +1,52 @@
+//! The snapshots between two runs, in one stream.
+
+use reseed_tests::vms::Vm;
+
+use crate::chain::{COPY, Chain, SOURCE};
+use crate::interrupted::goes_on;
+
+const ALL: &str = "intermediary = true";
+const MIB: u64 = 1 << 20;
+
+/// Names of snapshots without their dataset's.
+fn names(chain: &Chain, vm: Vm, dataset: &str) -> Vec<String> {
+    let all = chain.snapshots(vm, dataset).into_iter();
+    all.map(|(name, _)| name.split_once('@').unwrap().1.to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_snapshots_that_were_cut_go_on_within_the_one_that_was_on_its_way() {
+    let chain = Chain::new("");
+    let run = async || {
+        let ended = chain.run("", ALL).await;
+        ended.must_be_done();
+        println!("{}", ended.summary());
+        ended
+    };
+    run().await;
+    // One of a run for another target, and two that others took.
+    let foreign = "reseed-20250101t000000-0a1b2c";
+    for (name, mib) in [(foreign, 1), ("one", 6), ("two", 24)] {
+        chain.write(name, mib);
+        chain.vms.root(Vm::Primary, &format!("zfs snapshot {SOURCE}@{name}"));
+    }
+    chain.write("last", 2);
+    // In the midst of the third: what came whole stays, and what came of that one.
+    let ended = chain.cut_sending(ALL, 23 * MIB).await;
+    let told = names(&chain, Vm::Standby, COPY);
+    assert_eq!(told[1..], [foreign, "one"], "{}", ended.story());
+    let kept = chain.kept().unwrap();
+    assert!(kept > 8 * MIB, "{kept} bytes are kept of what others called `two`");
+    let ended = run().await;
+    assert!(goes_on(&ended) && ended.report.stream_bytes < 26 * MIB - kept + 4 * MIB, "{}", ended.story());
+    let told = names(&chain, Vm::Standby, COPY);
+    assert!(told.ends_with(&[names(&chain, Vm::Primary, SOURCE).pop().unwrap()]), "{told:?}");
+    assert!(["one", "two"].iter().all(|name| told.iter().any(|other| other == name)), "{told:?}");
+    chain.agrees();
+    // What reseed took for another target is pruned here as what it took for this one; what others took stays.
+    run().await;
+    let told = names(&chain, Vm::Standby, COPY);
+    assert!(!told.iter().any(|name| name == foreign), "{told:?}");
+    assert_eq!(told.len(), 4, "two of others, and two of this target: {told:?}");
+    assert!(names(&chain, Vm::Primary, SOURCE).iter().any(|name| name == foreign), "the source's own stays");
+}
