@@ -230,7 +230,7 @@ fn what_is_not_kept_is_shown_then_marked_then_gone() {
 
 #[test]
 fn a_restore_shows_the_pipeline_file_that_it_runs() {
-    let repository = Repository::new(&[], None);
+    let repository = Repository::of("zfs", &[], None);
     let print = |more: &[&str]| repository.staged("restore", &[&["--into", "data/reseed", "--print"], more].concat());
     let (code, text, _) = told(&print(&[]));
     assert!(code == 0 && text.contains(&format!("state = \"{INCREMENT}\"")) && !text.contains("pg-switch"), "{text}");
@@ -238,6 +238,10 @@ fn a_restore_shows_the_pipeline_file_that_it_runs() {
     assert!(text.contains(&format!("state = \"{FULL}\"")) && text.contains("port = 5433"), "{text}");
     let (code, _, error) = told(&print(&["--state", "x"]));
     assert!(code == 2 && error.contains(CHAIN), "{error}");
+    // What no stage receives is told before anything runs.
+    let other = Repository::of("hologram", &[], None).staged("restore", &["--into", "data/reseed"]);
+    let (code, _, text) = told(&other);
+    assert!(code == 3 && text.contains("no stage `hologram-receive`") && text.contains("hint: "), "{text}");
 }
 
 #[test]

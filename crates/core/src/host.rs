@@ -1,5 +1,7 @@
 //! Machines: every command of every stage runs through a [`Host`].
 
+pub(crate) mod at_work;
+mod bygone;
 mod command;
 mod departing;
 mod drain;
@@ -7,6 +9,7 @@ pub(crate) mod files;
 mod heard;
 mod linked;
 mod local;
+mod mark;
 mod pipe;
 mod process;
 #[cfg(target_os = "linux")]
@@ -17,6 +20,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+pub use bygone::Bygone;
 pub use command::{Become, Command, Job, shell_quote, split_job};
 pub use departing::{Departing, OnDrop};
 pub use drain::drain;
@@ -24,6 +28,7 @@ pub use files::{FileAttributes, Files};
 pub(crate) use linked::LINKED;
 pub use linked::{linked, linked_then};
 pub use local::{LocalConfig, LocalHost, spawn_local};
+pub use mark::mark;
 pub use pipe::{Inlet, Outlet, widen};
 pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_with};
 pub use through::through;
@@ -69,6 +74,11 @@ pub trait Host: Debug + Send + Sync {
     /// Makes what the first command needs, where that takes time, such as a connection. Called ahead,
     /// while others are still asked. What goes wrong is not told here: the first command meets it too.
     async fn make_ready(&self) {}
+
+    /// Makes the next command start only when whatever this process, which is gone, has still at work here
+    /// has ended, or was awaited for about half a minute. What this process has started on the machine that
+    /// the engine runs on is awaited by whoever takes its run to its end.
+    fn settle(&self, _bygone: &Bygone) {}
 
     /// Starts a job.
     ///

@@ -15,6 +15,7 @@ mod noting;
 mod owner;
 mod reach;
 mod recover;
+mod settle;
 mod state;
 mod story;
 #[cfg(test)]

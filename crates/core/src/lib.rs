@@ -26,7 +26,7 @@ pub mod report;
 pub mod stage;
 pub mod stages;
 pub mod stream;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod undo;
 

@@ -26,7 +26,7 @@ use crate::store::{Key, Sha256};
 pub(crate) use names::safe;
 pub use names::{
     CHUNKS, ChunkName, MANIFESTS, UPLOADS, chunk_key, chunk_stem, chunks_of, encrypted, is_of, manifest_key, mark_key,
-    marks_of, position, record_key, record_position, records_of,
+    marked_upload, marks_of, position, record_key, record_position, records_of,
 };
 
 /// What every manifest calls itself.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use reseed_core::Result;
 
 use crate::chain::{Chain, every_manifest, trusted_chains};
-use crate::format::{CHUNKS, ChunkName, MANIFESTS, Manifest, safe};
+use crate::format::{CHUNKS, ChunkName, MANIFESTS, Manifest, UPLOADS, marked_upload, safe};
 use crate::seal::Trust;
 use crate::store::{Key, Object, Store};
 use crate::uploads::{Found, now, sweep, uploads};
@@ -71,7 +71,7 @@ impl Prune {
     /// As [`Prune::look`], at a time of its own.
     async fn look_at(store: &dyn Store, trust: &Trust, policy: Policy, at: u64) -> Result<Self> {
         // In this order: what is put meanwhile is named by a manifest that is read, or by an upload.
-        let chunks = store.list(CHUNKS).await?;
+        let (chunks, begun) = (store.list(CHUNKS).await?, store.list(UPLOADS).await?);
         let uploads = uploads(store).await?;
         let manifests = every_manifest(store, MANIFESTS).await?;
         let chains = trusted_chains(store, trust).await?;
@@ -104,6 +104,7 @@ impl Prune {
             let records = crate::format::records_of(&found.id);
             prune.surplus.push(surplus(&records, 0, true));
         }
+        prune.add_marks(&begun, surplus);
         Ok(prune)
     }
 
@@ -149,6 +150,13 @@ impl Prune {
         };
         let found: Vec<_> = chunks.iter().filter(mine).map(add).collect();
         self.surplus.extend(found);
+    }
+
+    /// Adds marks of chunks whose upload has no record any more: another run took it for dead while it went on.
+    fn add_marks(&mut self, begun: &[Object], surplus: impl Fn(&str, u64, bool) -> Surplus) {
+        let known: BTreeSet<_> = self.uploads.iter().map(|found| safe(&found.id)).collect();
+        let stray = begun.iter().filter(|one| marked_upload(&one.key).is_some_and(|upload| !known.contains(upload)));
+        self.surplus.extend(stray.map(|mark| surplus(mark.key.as_str(), mark.size, true)));
     }
 
     /// What would go now.

@@ -4,18 +4,21 @@ mod far;
 mod leaving;
 mod link;
 pub(crate) mod marker;
+mod old;
 mod process;
 pub(crate) mod remote;
+mod settling;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reseed_core::host::{Become, Command, Departing, Host, Job, Process};
+use reseed_core::host::{Become, Bygone, Command, Departing, Host, Job, Process};
 use reseed_core::{Error, Result};
 use tokio::sync::OnceCell;
 
 use self::far::{Departs, Far};
 use self::link::{Connector, Link};
+use self::settling::Settling;
 use crate::SshConfig;
 
 /// A machine over SSH as a [`Host`].
@@ -27,6 +30,8 @@ use crate::SshConfig;
 /// - A process that is dropped is signalled there and then loses its channel; the next command waits
 ///   until it is gone, over a new connection where the old one broke. What runs as another user can't
 ///   be signalled, and ends when it next reads or writes.
+/// - What a process that is gone has still at work there is known by its mark, which is in the arguments of
+///   each job's shells.
 /// - As with `ssh` itself, a server that a command leaves behind must not hold the command's standard
 ///   output or error: sshd tells no end of them while somebody has them open.
 #[derive(Debug)]
@@ -40,7 +45,12 @@ impl SshHost {
     /// A machine under `name`; nothing is connected yet.
     pub fn new(name: impl Into<String>, config: SshConfig) -> Self {
         let become_ = config.become_;
-        let far = Far { name: name.into(), connector: Connector::new(config), departing: Departing::default() };
+        let far = Far {
+            name: name.into(),
+            connector: Connector::new(config),
+            departing: Departing::default(),
+            settling: Settling::default(),
+        };
         Self { far: Arc::new(far), become_, login: OnceCell::new() }
     }
 
@@ -86,8 +96,13 @@ impl Host for SshHost {
         }
     }
 
+    fn settle(&self, bygone: &Bygone) {
+        self.far.settling.add(bygone);
+    }
+
     async fn spawn(&self, job: &Job) -> Result<Process> {
         self.far.departing.gone().await?;
+        self.far.settled().await?;
         let link = self.far.link().await?;
         let login = self.login(&link).await?;
         self.start(&link, job, login).await

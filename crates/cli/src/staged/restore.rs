@@ -1,6 +1,6 @@
 //! `reseed staged restore`.
 
-use reseed_core::Error;
+use reseed_core::{Error, registry};
 use reseed_transport_s3::chain::{Chain, Link};
 
 use super::pipeline::{Restore, Server, quoted};
@@ -20,6 +20,12 @@ pub(super) fn file(chains: &[Chain], args: &RestoreArgs) -> Result<String, u8> {
         places: String::new(),
         checked: false,
     });
+    let (storage, receive) = (&link.manifest.storage, format!("{}-receive", link.manifest.storage));
+    if !registry::stages().iter().any(|stage| stage.name == receive) {
+        let error =
+            Error::refused(format!("nothing here restores copies of `{storage}`: there is no stage `{receive}`"));
+        return Err(super::tell(&error.hint("use the reseed that has put them, with its plugins"), exit::REFUSED));
+    }
     let live = args.live.clone().unwrap_or_else(|| format!("{}-live", args.into));
     let restore = Restore {
         name: "restore",

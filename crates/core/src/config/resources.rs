@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::build::Built;
 use super::load::{add_resources, syntax};
 use super::{BuildCx, Problem, variables};
-use crate::host::{LocalConfig, LocalHost};
+use crate::host::{Host, LocalConfig, LocalHost};
 use crate::registry::HostResource;
 use crate::{Error, Result};
 
@@ -67,6 +67,13 @@ impl Resources {
             Some(Err(problems)) => Err(unbuilt(table, name, problems)),
             None => Err(none()),
         }
+    }
+
+    /// Every host that could be built.
+    pub(crate) fn hosts(&self) -> Vec<Arc<dyn Host>> {
+        let built = self.built.iter().filter(|((table, _), _)| table == "hosts");
+        let hosts = built.filter_map(|(_, built)| Arc::clone(built.as_ref().ok()?).downcast::<HostResource>().ok());
+        hosts.map(|host| Arc::clone(&host.0)).collect()
     }
 }
 

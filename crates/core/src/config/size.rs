@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount of bytes: `64MiB`, `512KiB`, `1GiB`, `20MB`, `4096B`. Never 0.
@@ -97,19 +99,42 @@ impl fmt::Display for Rate {
     }
 }
 
-fn read<'de, T: FromStr<Err = &'static str>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+/// Reads an amount from a text; says how one is written where it is none.
+struct Text<T>(PhantomData<T>, &'static str);
+
+impl<T: FromStr<Err = &'static str>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<T, E> {
+        Err(E::custom(format!("it has no unit: {}", self.1)))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<T, E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<T, E> {
+        self.visit_i64(0)
+    }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read(deserializer)
+        deserializer.deserialize_str(Text(PhantomData, SIZE))
     }
 }
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read(deserializer)
+        deserializer.deserialize_str(Text(PhantomData, RATE))
     }
 }
 
@@ -169,6 +194,17 @@ mod tests {
         for text in ["20MiB", "20MiB/h", "0MiB/s", "/s", "20 M/s"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_alone_is_told_what_it_lacks() {
+        for number in ["32", "-1", "1.5"] {
+            let size = toml::from_str::<std::collections::BTreeMap<String, Size>>(&format!("chunk = {number}"));
+            let told = size.unwrap_err().to_string();
+            assert!(told.contains("it has no unit: a size is written like `64MiB`"), "{told}");
+        }
+        let rate = toml::from_str::<std::collections::BTreeMap<String, Rate>>("limit = true").unwrap_err();
+        assert!(rate.to_string().contains("a rate is written like"), "{rate}");
     }
 
     #[test]

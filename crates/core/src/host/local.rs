@@ -12,6 +12,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 
+use super::mark::{VARIABLE, mark};
 use super::process::STDERR_KEPT;
 use super::{Become, Departing, Exit, Host, Inlet, Job, OnDrop, Outlet, Process, ProcessHandle, StepExit, widen};
 use crate::{Error, Result};
@@ -121,7 +122,7 @@ fn start(host: &str, argv: &[String], input: Stdio) -> Result<Child> {
     command.args(&argv[1..]).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A process group of its own: Ctrl-C reaches the engine only, which then ends things in order.
     command.process_group(0).kill_on_drop(true).env("LC_ALL", "C");
-    command.current_dir("/").env("PATH", search_path());
+    command.current_dir("/").env("PATH", search_path()).env(VARIABLE, mark());
     command.spawn().map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => format!("install `{}` on {host}, or put it in the PATH", argv[0]),

@@ -73,6 +73,11 @@ pub enum Entry {
         /// Why.
         error: String,
     },
+    /// Another process begins to take the run to its end.
+    Recovering {
+        /// Which one.
+        owner: Owner,
+    },
     /// A person said that they have seen to whatever was left.
     Forgotten,
     /// The run has ended, or another process has taken it to its end.

@@ -1,8 +1,11 @@
 //! Who a process is.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::host::mark;
 
 /// A process, told from every other one that has or had its number.
 ///
@@ -17,18 +20,35 @@ pub struct Owner {
     pub started: u64,
     /// Which boot of the machine; empty where the system does not tell.
     pub boot: String,
+    /// The mark of what it starts, see [`mark`]; empty where it had none.
+    #[serde(default)]
+    pub mark: String,
+    /// The session that it is in; 0 where it did not tell.
+    #[serde(default)]
+    pub session: u32,
 }
 
 impl Owner {
     /// This process.
     pub fn this() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
-            started: std::fs::read_to_string("/proc/self/stat").map_or(0, |stat| started(&stat)),
+            started: field(&stat, 22),
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
                 .map_or_else(|_| String::new(), |id| id.trim().to_owned()),
+            mark: mark().to_owned(),
+            session: session(&stat),
         }
+    }
+}
+
+impl Owner {
+    /// Whether it ran on this machine, since the machine was booted.
+    pub(super) fn was_here(&self) -> bool {
+        let here = Self::this();
+        self.host == here.host && self.boot == here.boot
     }
 }
 
@@ -38,18 +58,41 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Field 22 of proc(5)'s `stat`. The second field is a name that may hold anything.
-fn started(stat: &str) -> u64 {
+/// A field of proc(5)'s `stat`, by its number there. The second field is a name that may hold anything.
+fn field<T: FromStr + Default>(stat: &str, number: usize) -> T {
     let behind_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    behind_name.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0)
+    behind_name.split_whitespace().nth(number - 3).and_then(|field| field.parse().ok()).unwrap_or_default()
+}
+
+/// 0 where its leader is not seen from here, as in a container.
+#[cfg(target_os = "linux")]
+fn session(stat: &str) -> u32 {
+    field(stat, 6)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn session(_stat: &str) -> u32 {
+    rustix::process::getsid(None).map_or(0, |session| session.as_raw_nonzero().get().unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_of_an_older_journal_has_no_mark() {
+        let text = r#"{"host":"db1","pid":7,"started":4711,"boot":"b"}"#;
+        let owner: Owner = serde_json::from_str(text).unwrap();
+        assert_eq!((owner.pid, owner.mark.as_str(), owner.session), (7, "", 0));
+        let this = Owner::this();
+        assert_eq!(serde_json::from_str::<Owner>(&serde_json::to_string(&this).unwrap()).unwrap(), this);
+        assert_eq!(this.mark, crate::host::mark());
+    }
+
     #[test]
     fn the_start_of_a_process_is_found_behind_whatever_its_name_is() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        assert_eq!(super::started(stat), 4711);
-        assert_eq!(super::started("nonsense"), 0);
+        let stat = "7 (a) b (c) S 1 7 5 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        assert_eq!((field::<u64>(stat, 22), field::<u32>(stat, 6)), (4711, 5));
+        assert_eq!(field::<u64>("nonsense", 22), 0);
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Damaged, Dead, DeadRun, Ended, Entry, Journal, Left, Reach, StateDirectory, Story};
+use super::settle::settle;
+use super::{Damaged, Dead, DeadRun, Ended, Entry, Journal, Left, Owner, Reach, StateDirectory, Story};
 use crate::config::Resources;
 use crate::engine::{Locks, in_time, perform_all, undo_one};
 use crate::event::{Event, Observer};
@@ -43,16 +44,20 @@ pub struct Stuck {
 }
 
 /// Takes a run that died to its end: back, where it had not committed; else its chores are done. Safe to
-/// be killed at any point, and to be done again. What the run had locked is locked meanwhile; where another
+/// be killed at any point, and to be done again. What the process that died, or one that was killed while it
+/// did this, has still at work is awaited first, lest a late act undoes the undo. What the run had locked is locked meanwhile; where another
 /// run works on it, or has since, nothing is touched and all is told as stuck. `stop` gives up; then the rest is told as stuck.
 ///
 /// # Errors
-/// When the end can't be written down; everything else is in the outcome.
+/// When its begin or its end can't be written down; everything else is in the outcome.
 pub async fn recover(run: DeadRun, observer: &Arc<dyn Observer>, stop: &CancellationToken) -> Result<Recovery> {
     let DeadRun { mut story, journal } = run;
     observer.on(&Event::RecoverStarted { run: story.begin.run.clone(), pipeline: story.begin.pipeline.clone() });
+    journal.write(&Entry::Recovering { owner: Owner::this() })?;
     let locks = Locks::default();
-    let resources = match resources(&story) {
+    let resources = resources(&story);
+    settle(&story, resources.as_ref().ok(), observer, stop).await;
+    let resources = match resources {
         Ok(resources) => match locks.again(&story.begin.run, &story.targets, &resources).await {
             Ok(()) => commit_what_stands(&mut story, &journal, &resources, stop).await.map(|()| resources),
             Err(error) => Err(error),

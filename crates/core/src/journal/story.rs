@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::line::{Line, Sum};
-use super::{Begin, Ended, Entry, StageState, Target, VERSION};
+use super::{Begin, Ended, Entry, Owner, StageState, Target, VERSION};
 use crate::undo::Record;
 use crate::{Error, Result};
 
@@ -21,6 +21,8 @@ pub struct Story {
     pub begin: Begin,
     /// Its stages, those of branches too, as they began.
     pub stages: Vec<StageLine>,
+    /// The processes that worked on it: the one that ran it, and those that began to take it to its end.
+    pub owners: Vec<Owner>,
     /// The targets that it held for itself.
     pub targets: Vec<Target>,
     /// How it ended; `None` where it has not, or died.
@@ -112,6 +114,7 @@ impl Story {
         Ok(Self {
             at,
             until: at,
+            owners: vec![begin.owner.clone()],
             begin,
             stages: vec![],
             targets: vec![],
@@ -152,6 +155,7 @@ impl Story {
                 self.committed.push(stack);
                 self.chores.extend(chores);
             }
+            Entry::Recovering { owner } => self.owners.push(owner),
             Entry::Forgotten => self.armed.clear(),
             Entry::Ended(ended) => self.ended = Some(ended),
         }

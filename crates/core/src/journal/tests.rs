@@ -1,6 +1,7 @@
 //! What a journal promises, on undos that only note what they were asked.
 
 mod cut;
+mod settles;
 mod stands;
 
 use std::collections::BTreeMap;

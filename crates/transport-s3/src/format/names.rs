@@ -104,6 +104,12 @@ pub fn mark_key(upload: &str, stream: usize, chunk: usize) -> Result<Key> {
     Key::new(format!("{}{chunk:08}.json", marks_of(upload, stream)))
 }
 
+/// Upload, as it is in names, of a mark; `None` where it is no mark's name.
+pub fn marked_upload(key: &Key) -> Option<&str> {
+    let (upload, rest) = key.as_str().strip_prefix(UPLOADS)?.split_once('/')?;
+    rest.starts_with("kept/").then_some(upload)
+}
+
 /// Upload, as it is in names, and number of a record's object; `None` where it is no record's name.
 pub fn record_position(key: &Key) -> Option<(String, u32)> {
     let (upload, file) = key.as_str().strip_prefix(UPLOADS)?.split_once('/')?;

@@ -161,8 +161,11 @@ async fn an_interrupted_put_goes_after_the_grace_time() {
     crate::uploads::leave(&store, "gone", "gone").await.unwrap();
     // Chunks of which nothing is said any more.
     write(&Keeping::new(&store, "orphan"), 0, once(vec![7; 50]), &how()).await.unwrap();
+    // What an upload says of a chunk that others took for dead, and whose records they removed.
+    let mark = crate::format::mark_key("lost", 0, 3).unwrap();
+    store.put(&mark, Bytes::from_static(b"{}"), Sha256::of(b"{}")).await.unwrap();
     assert_eq!(prune(&store, policy(1), 20).await, 0);
-    assert_eq!(prune(&store, policy(1), 21).await, 2, "the upload and the chunk");
+    assert_eq!(prune(&store, policy(1), 21).await, 3, "the upload, the chunk and the mark");
     let left: Vec<_> = names(&store).await.into_iter().filter(|name| !name.starts_with("prune/")).collect();
     assert_eq!(left, before);
 }

@@ -28,6 +28,8 @@ fn what_the_host_asks_for_runs_as_it_was_asked_for() {
 fn what_looks_after_a_dropped_job_is_the_hosts_own() {
     let gone = crate::host::remote::gone(reseed_core::host::OnDrop::End, 20).argv("", None);
     assert!(decide(&[], &asked_for(std::slice::from_ref(&gone))).is_ok());
+    let settled = crate::host::remote::settled(250, 3).argv("", None);
+    assert!(decide(&[], &asked_for(&[settled])).is_ok());
     let mut more = gone;
     more.push("x".to_owned());
     assert!(decide(&[], &asked_for(&[more])).is_err());

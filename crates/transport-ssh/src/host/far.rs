@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use openssh::{Session, Stdio};
-use reseed_core::host::{Departing, Job, OnDrop, Process};
+use reseed_core::host::{Command, Departing, Job, OnDrop, Output, Process};
 use reseed_core::{Error, Result};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::link::{Connector, Link};
 use super::marker::Nonce;
+use super::settling::Settling;
 use super::{process, remote};
 use crate::error::{ConnectError, chain};
 
@@ -21,12 +22,13 @@ pub(super) enum Departs {
     Silently,
 }
 
-/// The other machine: the connection to it, and what was dropped there.
+/// The other machine: the connection to it, what was dropped there, and who has died and is awaited there.
 #[derive(Debug)]
 pub(super) struct Far {
     pub(super) name: String,
     pub(super) connector: Connector,
     pub(super) departing: Departing,
+    pub(super) settling: Settling,
 }
 
 impl Far {
@@ -62,17 +64,25 @@ impl Far {
 
     /// Ends a job that was dropped, or lets it finish, and tells whether it was gone in time.
     pub(super) async fn is_gone(self: &Arc<Self>, nonce: &Nonce, on_drop: OnDrop, tenths: u32) -> Result<bool> {
-        let link = self.link().await?;
-        let command = remote::gone(on_drop, tenths);
-        let argv = command.argv("", None);
-        let mut process = self.start(&link, &command.into(), &[argv], Departs::Silently).await?;
-        if let Some(mut stdin) = process.stdin.take() {
-            stdin.write_all(format!("{nonce}\n").as_bytes()).await?;
-        }
-        let exit = process.handle.wait().await?;
-        if exit.code() == Some(1) {
+        let output = self.ask(&self.link().await?, &remote::gone(on_drop, tenths), &nonce.to_string()).await?;
+        if output.exit.code() == Some(1) {
             return Ok(false);
         }
-        exit.success_on(&self.name).map(|()| true)
+        output.exit.success_on(&self.name).map(|()| true)
+    }
+
+    /// Runs a command that looks after jobs, whose name it reads.
+    pub(super) async fn ask(self: &Arc<Self>, link: &Link, command: &Command, name: &str) -> Result<Output> {
+        let argv = command.argv("", None);
+        let mut process = self.start(link, &command.clone().into(), &[argv], Departs::Silently).await?;
+        if let Some(mut stdin) = process.stdin.take() {
+            // One that ended early tells why by its exit.
+            let _ = stdin.write_all(format!("{name}\n").as_bytes()).await;
+        }
+        let mut stdout = Vec::new();
+        if let Some(mut pipe) = process.stdout.take() {
+            pipe.read_to_end(&mut stdout).await?;
+        }
+        Ok(Output { stdout, exit: process.handle.wait().await? })
     }
 }

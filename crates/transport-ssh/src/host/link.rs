@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder};
-use reseed_core::host::shell_quote;
+use reseed_core::host::{mark, shell_quote};
 use tokio::sync::Mutex;
 
 use crate::SshConfig;
@@ -18,8 +18,10 @@ use crate::error::ConnectError;
 /// How long a connection outlives its last command, should nobody be left to close it: the end of a
 /// run that was killed.
 const IDLE: NonZeroUsize = NonZeroUsize::new(60).unwrap();
-/// A socket's path may have about 100 bytes, of which the client takes the last 70.
+/// A socket's path may have 103 bytes, of which the client takes the last 46 and its directory's name 27.
 const LONGEST_DIRECTORY: usize = 30;
+/// How many names of a directory are tried.
+const TRIES: usize = 1000;
 
 /// Makes the connection, and makes it anew when it broke.
 #[derive(Debug)]
@@ -156,22 +158,39 @@ fn as_option_value(file: &str) -> String {
     if file.contains(char::is_whitespace) { format!("\"{file}\"") } else { file.to_owned() }
 }
 
-/// A directory that only its owner may enter, gone when it is dropped.
+/// A directory that only its owner may enter, gone when it is dropped. Its name tells whose it is.
 #[derive(Debug)]
-struct PrivateDirectory(PathBuf);
+pub(super) struct PrivateDirectory(PathBuf);
 
 impl PrivateDirectory {
     fn new() -> std::io::Result<Self> {
-        let name = format!("reseed-{:08x}", std::hash::RandomState::new().build_hasher().finish() as u32);
-        let path = Self::parent().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        let parents = Self::parents();
+        let parent = &parents[0];
+        let mut tries = 0..TRIES;
+        loop {
+            let number = std::hash::RandomState::new().build_hasher().finish() & 0xfff;
+            let path = parent.join(format!("{}{number:03x}", Self::of_process(mark())));
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries.next().is_some() => {}
+                made => return made.map(|()| Self(path)),
+            }
+        }
     }
 
-    fn parent() -> PathBuf {
+    /// What the names of all those of the process with this mark begin with. The client has it in its
+    /// arguments, and must not be taken for a job.
+    pub(super) fn of_process(mark: &str) -> String {
+        format!("reseed.{mark}")
+    }
+
+    /// Where such directories are: new ones in the first.
+    pub(super) fn parents() -> Vec<PathBuf> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
         let short = |path: &PathBuf| path.as_os_str().len() <= LONGEST_DIRECTORY;
-        runtime.into_iter().chain([std::env::temp_dir()]).find(short).unwrap_or_else(|| "/tmp".into())
+        let mut all: Vec<_> = runtime.into_iter().chain([std::env::temp_dir()]).filter(short).collect();
+        all.push("/tmp".into());
+        all.dedup();
+        all
     }
 
     fn path(&self) -> &Path {

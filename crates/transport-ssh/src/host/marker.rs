@@ -3,6 +3,8 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use reseed_core::host::mark;
+
 /// Bytes of standard error that are kept.
 const KEPT: usize = 16 * 1024;
 
@@ -12,15 +14,20 @@ pub(crate) const BEGUN: &str = "begun";
 /// What every nonce begins with.
 const PREFIX: &str = "reseed-";
 
-/// A name that no program prints by chance.
+/// A name that no program prints by chance: the mark of this process, and a number of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nonce(String);
 
 impl Nonce {
     pub(crate) fn new() -> Self {
-        let random = || RandomState::new().build_hasher().finish();
-        Self(format!("{PREFIX}{:016x}{:016x}", random(), random()))
+        let number = RandomState::new().build_hasher().finish();
+        Self(format!("{}{number:016x}", of_process(mark())))
     }
+}
+
+/// What the nonces of all jobs of the process with this mark begin with.
+pub(crate) fn of_process(mark: &str) -> String {
+    format!("{PREFIX}{mark}")
 }
 
 impl Nonce {
@@ -127,6 +134,16 @@ mod tests {
         let mut said = Said::new(nonce, commands);
         reads.iter().for_each(|read| said.push(read.as_bytes()));
         said
+    }
+
+    #[test]
+    fn a_nonce_tells_its_process_and_no_two_are_the_same() {
+        let (one, other) = (Nonce::new(), Nonce::new());
+        assert_ne!(one, other);
+        for nonce in [one, other] {
+            assert!(nonce.to_string().starts_with(&format!("reseed-{}", mark())), "{nonce}");
+            assert_eq!(Nonce::parse(&nonce.to_string()), Some(nonce));
+        }
     }
 
     #[test]

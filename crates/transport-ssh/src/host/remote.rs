@@ -1,11 +1,15 @@
 //! The text that the login shell of the other machine is given.
 
 use reseed_core::host::{Command, OnDrop};
+use reseed_core::names::in_one_line;
 
 use super::marker::{BEGUN, Nonce};
 
 /// Bytes that one command may have; Linux gives a shell 128 KiB.
 pub(super) const LONGEST: usize = 120 * 1024;
+
+/// Letters of a command that is left, as it is shown.
+const SHOWN: usize = 200;
 
 /// Where administration programs live, behind the PATH of the login.
 const ENVIRONMENT: &str = "PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin\"; LC_ALL=C; \
@@ -17,22 +21,29 @@ const DECODE: &str = r#"exec sh -c 'eval "$(printf %b "$1")"' sh "#;
 /// A signal that is trapped is the default again in what the shell starts.
 const TRAP: &str = "trap : TERM; ";
 
-/// Ends or awaits the shells that have the nonce, which comes by standard input, in their arguments.
-/// Each leads, or is in, the process group that the server has made for the job alone.
-/// A nonce that is none would find processes of others.
-const GONE: &str = r#"read -r nonce; end=$1; i=0
-case ${nonce#reseed-} in "$nonce"|*[!0-9a-f]*) exit 2;; esac
-[ ${#nonce} -eq 39 ] || exit 2
+/// Ends or awaits the shells that have the name, which comes by standard input, in their arguments: a nonce,
+/// or what all nonces of a process begin with; jobs of a process are only awaited. Each leads, or is in, the
+/// process group that the server has made for the job alone. Says what is left when it gives up.
+/// A name that is none would find processes of others.
+///
+/// A job is not seen before its shell is there. So whoever does not know whether there is a job looks more
+/// often than once.
+const GONE: &str = r#"read -r name; end=$1; i=0; seen=0
+case ${name#reseed-} in "$name"|*[!0-9a-f]*) exit 2;; esac
+case ${#name}$end in 390|391|230) ;; *) exit 2;; esac
 found() {
   ps -A -ww -o pid= -o pgid= -o args= | while read -r pid group args; do
-    case $args in *"$nonce"*) echo "$pid $group";; esac
+    case $args in *"$name"*) echo "$pid $group ${args##*"$name"}";; esac
   done
 }
-while left=$(found); [ -n "$left" ]; do
-  if [ "$end" = 1 ]; then
-    echo "$left" | while read -r pid group; do [ "$pid" = "$group" ] && kill -s TERM -- "-$group" 2>/dev/null; done
+while left=$(found); [ -n "$left" ] || seen=$((seen + 1)); [ "$seen" -lt "$3" ]; do
+  if [ -n "$left" ]; then
+    seen=0; i=$((i + 1))
+    [ "$end" = 0 ] || echo "$left" | while read -r pid group args; do
+      [ "$pid" = "$group" ] && kill -s TERM -- "-$group" 2>/dev/null
+    done
+    [ "$i" -lt "$2" ] || { echo "$left"; exit 1; }
   fi
-  i=$((i + 1)); [ "$i" -lt "$2" ] || exit 1
   sleep 0.1 2>/dev/null || sleep 1
 done"#;
 
@@ -40,7 +51,25 @@ done"#;
 /// is still there after about `tenths` of a second.
 pub(crate) fn gone(on_drop: OnDrop, tenths: u32) -> Command {
     let end = if on_drop == OnDrop::End { "1" } else { "0" };
-    Command::script(GONE).titled("wait-for-end").arg(end).arg(tenths.to_string())
+    waits(end, tenths, 1)
+}
+
+/// A command that awaits all jobs of the process whose name is its input, in the same way: it has ended when
+/// none was found `looks` times. Exits 1 when one is left, and says each behind its numbers.
+pub(crate) fn settled(tenths: u32, looks: u32) -> Command {
+    waits("0", tenths, looks)
+}
+
+fn waits(end: &str, tenths: u32, looks: u32) -> Command {
+    Command::script(GONE).titled("wait-for-end").args([end, &tenths.to_string(), &looks.to_string()])
+}
+
+/// The commands of jobs that [`settled`] says are left.
+pub(crate) fn left(said: &str) -> Vec<String> {
+    let command = |line: &str| line.splitn(4, ' ').nth(3).map(|command| in_one_line(command, SHOWN));
+    let mut left: Vec<_> = said.lines().filter_map(command).collect();
+    left.dedup();
+    left
 }
 
 /// A command for a login shell of any family (POSIX, csh, fish), which runs these argument vectors
@@ -155,7 +184,9 @@ fn decoded(text: &str) -> Option<String> {
 /// Whether this is what looks after a job that was dropped: it touches none but processes of a nonce.
 pub(crate) fn is_gone(argv: &[&str]) -> bool {
     match reseed_core::guard::script(argv, GONE) {
-        Some([end, tenths]) => matches!(*end, "0" | "1") && tenths.parse::<u16>().is_ok(),
+        Some([end, tenths, looks]) => {
+            matches!(*end, "0" | "1") && tenths.parse::<u16>().is_ok() && looks.parse::<u8>().is_ok()
+        }
         _ => false,
     }
 }
@@ -201,6 +232,7 @@ mod tests {
     use reseed_core::host::{Command, Host, LocalConfig, LocalHost};
 
     use super::*;
+    use crate::host::marker::of_process;
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -229,9 +261,28 @@ mod tests {
             output.unwrap().exit.code()
         };
         assert_eq!(find(&Nonce::new().to_string()).await, Some(0), "nobody has it");
+        let process = of_process("00000000000000ee");
+        assert_eq!(find(&process).await, Some(0), "nobody has it");
+        let end = host.output_with(gone(OnDrop::End, 1), format!("{process}\n").as_bytes()).await.unwrap();
+        assert_eq!(end.exit.code(), Some(2), "jobs of a process are not ended");
         for odd in ["", "reseed-", "*", "sh", &"0".repeat(32), &format!("reseed-{}", "g".repeat(32)), "reseed-0"] {
             assert_eq!(find(odd).await, Some(2), "{odd}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_process_is_found_by_its_mark_and_told_as_its_command() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let host: &dyn Host = &host;
+        let nonce = Nonce::parse(&format!("reseed-00000000000000ff{}", "0".repeat(16))).unwrap();
+        let text = command(&nonce, &[words(&["sh", "-c", "echo up; exec sleep 60.75"]), words(&["cat"])]);
+        let mut act = host.spawn(&Command::new("sh").args(["-c", &text]).into()).await.unwrap();
+        let mut line = [0; 8];
+        tokio::io::AsyncReadExt::read(act.stdout.as_mut().unwrap(), &mut line).await.unwrap();
+        let name = format!("{}\n", of_process("00000000000000ff"));
+        let output = host.output_with(settled(1, 3), name.as_bytes()).await.unwrap();
+        assert_eq!(output.exit.code(), Some(1), "{output:?}");
+        assert_eq!(left(&output.text()), ["sh -c echo up; exec sleep 60.75 cat"]);
     }
 
     #[tokio::test]

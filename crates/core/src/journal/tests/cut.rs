@@ -60,7 +60,8 @@ async fn taking_back_that_ends_anywhere_goes_on_where_it_was() {
         recovered(&state).await;
         let path = state.path().join("runs/r1.jsonl");
         let all: Vec<String> = lines(&path);
-        std::fs::write(&path, all[..1 + entries.len() + cut].concat()).unwrap();
+        // In front of them: which run it is; behind them: who takes it back.
+        std::fs::write(&path, all[..2 + entries.len() + cut].concat()).unwrap();
         DONE.lock().unwrap().retain(|(by, _)| *by != test);
         let again = recovered(&state).await;
         assert_eq!((again.len(), again[0].outcome), (1, Outcome::Undone), "cut behind {cut}");
