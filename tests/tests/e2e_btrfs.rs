@@ -2,6 +2,7 @@
 //! load throughout.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use reseed_lab::{FarPath, Lab, Major, PairOptions, Recipe, Seat, Spread, Sshd, Storage, Tool, User};
 use reseed_tests::ready_for;
@@ -49,8 +50,12 @@ async fn what_was_live_is_kept_for_its_time() {
         state.datasets(&scene.b).iter().filter(|name| name.starts_with("pgsql-reseed-old-")).count()
     };
     scene.succeed(&Recipe::default()).await;
-    scene.succeed(&Recipe::default().with("pg-switch", "keep_old = \"1s\"")).await;
+    scene.succeed(&Recipe::default().with("pg-switch", "keep_old = \"15s\"")).await;
+    let switched = Instant::now();
     assert_eq!(aside(&scene), 2, "the subvolume and the file that says until when: {:#?}", State::of(&scene));
+    while switched.elapsed() < Duration::from_secs(15) {
+        scene.write_on();
+    }
     scene.succeed(&Recipe::default().with("pg-switch", "keep_old = \"0s\"")).await;
     assert_eq!(aside(&scene), 0, "{:#?}", State::of(&scene));
 }

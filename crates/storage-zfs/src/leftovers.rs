@@ -169,6 +169,7 @@ fn roll_back(zfs: &Zfs, dataset: &str, base: &Snapshot, received: &Snapshot) -> 
         base_name: base.short().to_owned(),
         received: received.guid.clone(),
         between: vec![],
+        target: String::new(),
         kept: Kept::default(),
     })
 }

@@ -22,6 +22,7 @@ mod place;
 mod prune;
 mod receive;
 mod send;
+mod several;
 mod shared;
 mod snapshot;
 pub mod stream;

@@ -9,6 +9,7 @@ use reseed_core::host::Host;
 use reseed_core::register_chore;
 use reseed_core::undo::Chore;
 use reseed_storage::keep;
+use reseed_storage::name::run_of;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +172,7 @@ fn old_bookmarks(all: &[Snapshot], end: &str, newest: &str) -> Vec<String> {
 
 /// Whether reseed made a snapshot, for this target.
 fn is_ours(snapshot: &Snapshot, target: &str) -> bool {
-    let made = snapshot.short().starts_with(name::PREFIX) && !snapshot.is_bookmark();
+    let made = run_of(snapshot.short()).is_some() && !snapshot.is_bookmark();
     made && snapshot.target.as_deref() == Some(target)
 }
 
@@ -194,14 +195,16 @@ mod tests {
 
     #[test]
     fn only_surplus_snapshots_of_this_target_go() {
-        let mut all: Vec<_> = (1..=6).map(|n| snapshot(&format!("reseed-{n}"), Some("t"))).collect();
+        let run = |n: u32| format!("reseed-2026112{n}t171234-0a1b2c");
+        let mut all: Vec<_> = (1..=6).map(|n| snapshot(&run(n), Some("t"))).collect();
         all.push(snapshot("daily", None));
-        all.push(snapshot("reseed-7", Some("other")));
+        all.push(snapshot(&run(7), Some("other")));
         all.push(snapshot("mine", Some("t")));
+        all.push(snapshot("reseed-before-upgrade", Some("t")));
         all[1].holds = 1;
-        let go = surplus(&all, "t", "reseed-3", 2);
-        assert_eq!(go, ["ta/a@reseed-1", "ta/a@reseed-4"]);
-        assert!(surplus(&all, "t", "reseed-6", 0).iter().all(|name| name != "ta/a@reseed-6"));
+        let go = surplus(&all, "t", &run(3), 2);
+        assert_eq!(go, [format!("ta/a@{}", run(1)), format!("ta/a@{}", run(4))]);
+        assert!(surplus(&all, "t", &run(6), 0).iter().all(|name| !name.ends_with(&run(6))));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::parse::Said;
 use crate::partial::Partials;
 use crate::shared::{FORMAT, ReceivePlan, SourcePlan, TERMS, unborn};
 use crate::zfs::Zfs;
-use crate::{check, leftovers};
+use crate::{check, leftovers, several};
 
 /// Receives ZFS streams. With `into` the copy is kept pristine beside the live data: read-only,
 /// never mounted, so that the chain of increments never breaks; `zfs-clone` makes something to run
@@ -238,7 +238,7 @@ impl Sink for Receiver {
         let newest = snapshots.iter().rfind(|snapshot| !snapshot.is_bookmark());
         match newest {
             Some(newest) if newest.guid == header.part.guid => {
-                finish::mark_between(self, &snapshots).await?;
+                several::mark(&self.zfs, &snapshots, &header.between, &self.target().await?).await?;
                 finish::mark(self, header, &dataset).await
             }
             _ => Err(Error::failed(format!("the stream ended well, but {dataset} has no such snapshot"))),

@@ -109,7 +109,9 @@ impl Source for Sender {
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let (plan, held) = (cx.board().get::<SendPlan>(), cx.board().get::<Surveyed>());
         for part in &source.layout.parts {
-            check::may_send(&zfs, &part.dataset, &["send"]).await?;
+            // Of several snapshots `zfs` holds each while it is sent.
+            let rights: &[_] = if self.intermediary { &["send", "hold"] } else { &["send"] };
+            check::may_send(&zfs, &part.dataset, rights).await?;
             let outgoing = plan.as_ref().and_then(|plan| plan.of(&part.dataset));
             let held = held.as_ref().map(|held| &held.0);
             let chain = outgoing.filter(|outgoing| outgoing.base.is_some()).and(held);

@@ -10,6 +10,7 @@ use reseed_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::parse::Snapshot;
+use crate::several;
 use crate::zfs::Zfs;
 
 /// Destroying and promoting may have to wait for the pool.
@@ -239,7 +240,7 @@ impl Undo for DestroyDataset {
     }
 
     async fn undo(&self) -> Result<()> {
-        self.zfs.received(&format!("{}@", self.name)).await?;
+        self.zfs.received(&self.name).await?;
         if self.spare.is_some() && self.zfs.guid(&self.name).await? == self.spare {
             return Ok(());
         }
@@ -305,6 +306,9 @@ pub(crate) struct RollBack {
     /// Identities of the snapshots that the same stream brings before that one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) between: Vec<String>,
+    /// The name of the target, for those of them that stay.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) target: String,
     /// Whether what arrived before a cut stays in it.
     #[serde(default, skip_serializing_if = "Kept::is_nothing")]
     pub(crate) kept: Kept,
@@ -330,10 +334,14 @@ impl Undo for RollBack {
     /// its stream. A rollback puts an end to it, whether or not there is anything to take back yet. Where a part
     /// of one of several snapshots stays, so do those that came whole before it.
     async fn undo(&self) -> Result<()> {
-        self.zfs.received(&format!("{}@", self.dataset)).await?;
+        self.zfs.received(&self.dataset).await?;
         let came = self.newer().await?.1;
-        let is_part = came.iter().all(|one| self.between.contains(&one.guid));
+        let is_part = came.len() <= several::MOST && came.iter().all(|one| self.between.contains(&one.guid));
         if is_part && self.kept.in_it(&self.zfs, &self.dataset).await? {
+            if !came.is_empty() {
+                several::note(&self.zfs, &self.dataset, &came).await?;
+                several::mark(&self.zfs, &came, &self.between, &self.target).await?;
+            }
             return Ok(());
         }
         let begun = Instant::now();

@@ -193,10 +193,13 @@ impl Zfs {
         self.patiently(&["rollback", "-r"], &[snapshot], &[]).await
     }
 
-    /// Waits until no process receives into names that begin like this. One that was ended may
+    /// Waits until no process receives into a dataset, one snapshot of it or several. One that was ended may
     /// outlive its end: on another machine, or in the kernel.
-    pub(crate) async fn received(&self, prefix: &str) -> Result<()> {
-        busy::received(self.host.as_ref(), "zfs receive", prefix).await.map_err(ZfsError::Host)
+    pub(crate) async fn received(&self, dataset: &str) -> Result<()> {
+        for name in [format!("{dataset}@"), format!("{dataset} ")] {
+            busy::received(self.host.as_ref(), "zfs receive", &name).await.map_err(ZfsError::Host)?;
+        }
+        Ok(())
     }
 
     /// Puts a hold on a snapshot; `false` where it is there, or where this `zfs` or this user can't.

@@ -11,9 +11,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks for a process by two texts of its command line. They come by standard input, so that the
-/// looking is not found itself.
+/// looking is not found itself. The second is what an argument begins with, or, where it ends in a space, the
+/// whole of one.
 const LOOK: &str = r#"IFS= read -r verb; IFS= read -r name; export verb name; ps -A -o args= |
-awk 'index($0, ENVIRON["verb"]) && index($0, " " ENVIRON["name"]) { found = 1 } END { exit !found }'"#;
+awk 'index($0, ENVIRON["verb"]) && index($0 " ", " " ENVIRON["name"]) { found = 1 } END { exit !found }'"#;
 
 /// Whether a command is what looks for such a process: it tells yes or no.
 pub fn is_look(argv: &[&str]) -> bool {

@@ -49,4 +49,17 @@ async fn several_snapshots_that_were_cut_go_on_within_the_one_that_was_on_its_wa
     assert!(!told.iter().any(|name| name == foreign), "{told:?}");
     assert_eq!(told.len(), 4, "two of others, and two of this target: {told:?}");
     assert!(names(&chain, Vm::Primary, SOURCE).iter().any(|name| name == foreign), "the source's own stays");
+    // What the source has destroyed meanwhile is in nobody's way.
+    for (name, mib) in [("three", 6), ("four", 16)] {
+        chain.write(name, mib);
+        chain.vms.root(Vm::Primary, &format!("zfs snapshot {SOURCE}@{name}"));
+    }
+    let ended = chain.cut_sending(ALL, 15 * MIB).await;
+    let told = names(&chain, Vm::Standby, COPY);
+    assert_eq!(told.last().map(String::as_str), Some("three"), "{}", ended.story());
+    chain.vms.root(Vm::Primary, &format!("zfs destroy {SOURCE}@three; zfs destroy {SOURCE}@four"));
+    let ended = run().await;
+    assert!(!ended.report.full && !goes_on(&ended), "{}", ended.story());
+    assert!(!names(&chain, Vm::Standby, COPY).iter().any(|name| name == "three"), "{}", ended.story());
+    chain.agrees();
 }

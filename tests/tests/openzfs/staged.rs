@@ -177,3 +177,23 @@ async fn a_get_that_was_cut_within_an_increment_goes_on_there() {
     ended.must_be_done();
     staged.chain.agrees();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_of_several_snapshots_that_was_cut_is_taken_back_and_brings_all_of_them() {
+    let staged = Staged::new();
+    let put = staged.put_file().replace("use = \"zfs-send\"\n", "use = \"zfs-send\"\nintermediary = true\n");
+    let put = async || Trial::of(&put).patience(PATIENCE).run().await.must_be_done();
+    put().await;
+    staged.get().run().await.must_be_done();
+    staged.chain.write("third", 6);
+    staged.chain.vms.root(Vm::Primary, &format!("zfs snapshot {SOURCE}@daily"));
+    staged.chain.write("fourth", 12);
+    put().await;
+    let held = staged.chain.snapshots(Vm::Standby, COPY);
+    let cut = staged.get().wrap(0, Faulty::wrap(Fault::StreamBreaks(11 << 20))).run().await;
+    assert_eq!(cut.report.exit_code(), 1, "{}", cut.story());
+    assert_eq!((staged.chain.snapshots(Vm::Standby, COPY), staged.chain.kept()), (held, None), "{}", cut.story());
+    staged.is_sound().await;
+    let names = staged.chain.snapshots(Vm::Standby, COPY);
+    assert!(names.iter().any(|(name, _)| name.ends_with("@daily")), "{names:?}");
+}

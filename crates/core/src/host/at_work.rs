@@ -3,13 +3,20 @@
 use std::collections::HashMap;
 
 use super::mark::{VARIABLE, is_mark};
+use crate::names::in_one_line;
 
 #[cfg(target_os = "linux")]
-#[path = "at_work/proc.rs"]
-mod system;
+mod proc;
+// Where there is `/proc`, it is only tried.
+#[cfg(any(test, not(target_os = "linux")))]
+mod ps;
+#[cfg(target_os = "linux")]
+use proc as system;
 #[cfg(not(target_os = "linux"))]
-#[path = "at_work/ps.rs"]
-mod system;
+use ps as system;
+
+/// Characters of a command that are shown.
+const SHOWN: usize = 200;
 
 /// What is known of a process that is gone.
 #[derive(Debug, Clone)]
@@ -43,7 +50,7 @@ pub(crate) async fn at_work(traces: &Traces) -> Vec<String> {
         return vec![];
     }
     let all = system::all(entry(&traces.mark)).await;
-    let mut found: Vec<_> = of(traces, &all).map(|one| one.args.clone()).collect();
+    let mut found: Vec<_> = of(traces, &all).map(|one| in_one_line(&one.args, SHOWN)).collect();
     found.sort();
     found.dedup();
     found

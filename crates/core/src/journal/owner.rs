@@ -45,6 +45,12 @@ impl Owner {
 }
 
 impl Owner {
+    /// Whether it is there, as far as the system tells when a process began.
+    pub(super) fn is_alive(&self) -> bool {
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        self.was_here() && self.started != 0 && stat().is_ok_and(|stat| field::<u64>(&stat, 22) == self.started)
+    }
+
     /// Whether it ran on this machine, since the machine was booted.
     pub(super) fn was_here(&self) -> bool {
         let here = Self::this();
@@ -87,6 +93,7 @@ mod tests {
         let this = Owner::this();
         assert_eq!(serde_json::from_str::<Owner>(&serde_json::to_string(&this).unwrap()).unwrap(), this);
         assert_eq!(this.mark, crate::host::mark());
+        assert!(!owner.is_alive() && (this.is_alive() || this.started == 0));
     }
 
     #[test]

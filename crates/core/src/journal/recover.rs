@@ -45,8 +45,9 @@ pub struct Stuck {
 
 /// Takes a run that died to its end: back, where it had not committed; else its chores are done. Safe to
 /// be killed at any point, and to be done again. What the process that died, or one that was killed while it
-/// did this, has still at work is awaited first, lest a late act undoes the undo. What the run had locked is locked meanwhile; where another
-/// run works on it, or has since, nothing is touched and all is told as stuck. `stop` gives up; then the rest is told as stuck.
+/// did this, has still at work is awaited first, lest a late act undoes the undo. What the run had locked is
+/// locked meanwhile; where another run works on it, or has since, nothing is touched and all is told as stuck.
+/// `stop` gives up; then the rest is told as stuck.
 ///
 /// # Errors
 /// When its begin or its end can't be written down; everything else is in the outcome.

@@ -35,7 +35,8 @@ use crate::{Encoding, Format};
 /// The command must exit 0, or the run fails. One whose input broke is ended and never sees a clean
 /// end of it; one that does not read to the end is an error. What it says on standard error is in the
 /// report. Sources and sinks find `RESEED_RUN`, `RESEED_DATASET`, `RESEED_SNAPSHOT`, `RESEED_TO_GUID`
-/// and, for an increment, `RESEED_FROM_GUID` in their environment.
+/// and, for an increment, `RESEED_FROM_GUID` in their environment; `RESEED_BETWEEN_GUIDS` too where the stream
+/// brings the snapshots in between.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecConfig {

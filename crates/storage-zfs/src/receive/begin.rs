@@ -7,7 +7,7 @@ use reseed_core::item::StreamHeader;
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
 
-use super::checks;
+use super::checks::{self, Base};
 use super::{Moved, Receiver, kept};
 use crate::aside::{self, Live};
 use crate::fresh;
@@ -22,7 +22,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
     let dataset = receiver.dataset(&header.part)?;
     let features = receiver.zfs.features().await?;
     let bytes = header.estimate.or_else(|| checks::planned(&header.part.dataset, cx));
-    let (room, may_keep) = (checks::room(receiver, &dataset, bytes), kept::may_keep_of(receiver, &dataset, cx));
+    let (room, may_keep) = (checks::room(receiver, &dataset, bytes), kept::may_keep_of(receiver, &dataset, header, cx));
     let ((), resumable) = tokio::try_join!(room, may_keep)?;
     if header.part.main {
         checks::watch_room(receiver, &dataset, bytes, cx);
@@ -79,10 +79,18 @@ async fn beside(
     cx: &StageCx,
 ) -> Result<()> {
     let zfs = &receiver.zfs;
-    if let Some(base) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
+    if let Some(Base { snapshot: base, cut }) = checks::judge(zfs, dataset, header.from_guid.as_deref()).await? {
+        if cut > 0 {
+            zfs.rollback(&base.name).await?;
+            cx.note(format!(
+                "took {dataset} back to @{}, as the source can't go on with what came later",
+                base.short()
+            ));
+        }
+        let target = receiver.target().await?;
         let (dataset, base_name) = (dataset.to_owned(), base.short().to_owned());
         let (base, received, between) = (base.guid, header.part.guid.clone(), header.between.clone());
-        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, between, kept: kept() })?;
+        cx.arm(RollBack { zfs: zfs.clone(), dataset, base, base_name, received, between, target, kept: kept() })?;
         return Ok(());
     }
     if name::under(dataset, into).is_some() && !zfs.exists(into).await? {

@@ -14,6 +14,7 @@ use crate::mapping::Goal;
 use crate::name;
 use crate::parse::Snapshot;
 use crate::place::{self, Misplaced, Origin};
+use crate::several;
 use crate::shared::{ReceivePlan, SendPlan, SourcePlan};
 use crate::zfs::Zfs;
 
@@ -36,7 +37,8 @@ pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
             if let (Goal::Into(_), Some(outgoing)) = (&receiver.goal, outgoing)
                 && let Some(base) = judge(zfs, dataset, kept::base(dataset, outgoing, cx).as_deref()).await?
             {
-                unmodified(zfs, dataset, &base).await?;
+                base.tell(dataset, cx);
+                unmodified(zfs, dataset, &base.snapshot).await?;
             }
             Ok(())
         };
@@ -100,9 +102,25 @@ async fn has_parent(zfs: &Zfs, dataset: &str) -> Result<()> {
     Err(error.hint(format!("zfs create -p -o mountpoint=none {parent}")))
 }
 
-/// Refuses unless a pristine copy is new for a whole stream, and at the base for an increment.
-/// Gives the base.
-pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<Option<Snapshot>> {
+/// The snapshot of a copy from which an increment starts.
+pub(super) struct Base {
+    pub(super) snapshot: Snapshot,
+    /// How many are newer: a stream brought them that was cut, and they are taken back.
+    pub(super) cut: usize,
+}
+
+impl Base {
+    fn tell(&self, dataset: &str, cx: &CheckCx) {
+        if self.cut > 0 {
+            let (base, cut) = (self.snapshot.short(), self.cut);
+            cx.note(format!("{dataset} is taken back to @{base}: {cut} newer came by a transfer that was cut off"));
+        }
+    }
+}
+
+/// Refuses unless a pristine copy is new for a whole stream, and at the base for an increment, but for what a
+/// stream that was cut brought behind it.
+pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Result<Option<Base>> {
     let Some(base) = base else {
         if !zfs.exists(dataset).await? || only_partial(zfs, dataset).await? {
             return Ok(None);
@@ -115,11 +133,13 @@ pub(super) async fn judge(zfs: &Zfs, dataset: &str, base: Option<&str>) -> Resul
         return Err(Error::failed(format!("{dataset} does not hold the snapshot that the increment starts from")));
     };
     let (name, newer) = (&snapshots[at].name, &snapshots[at + 1..]);
-    if let Some(newest) = newer.last() {
+    if let Some(newest) = newer.last()
+        && !several::are_all(zfs, dataset, newer).await?
+    {
         let error = Error::failed(format!("{} is newer than {name}, the newest that the source has too", newest.name));
         return Err(error.hint(format!("if the newer ones can go: `zfs rollback -r {name}`")));
     }
-    Ok(Some(snapshots[at].clone()))
+    Ok(Some(Base { snapshot: snapshots[at].clone(), cut: newer.len() }))
 }
 
 /// Whether a dataset is nothing but what is kept of a cut-off receive.

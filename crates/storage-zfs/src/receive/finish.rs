@@ -12,14 +12,13 @@ use reseed_storage::pristine::Pristine;
 use super::begin::PRISTINE;
 use super::volume::InPlace;
 use super::{Receiver, kept};
+use crate::fresh;
 use crate::mapping::Goal;
-use crate::parse::Snapshot;
 use crate::place::{self, Misplaced, Origin};
 use crate::prune::Prune;
 use crate::shared::Received;
 use crate::undo::{DestroyDataset, Unmount};
 use crate::zfs::Zfs;
-use crate::{fresh, name};
 
 /// Marks the snapshot that a stream has brought and by which flags its copy came, and keeps a new copy pristine:
 /// whatever becomes of the streams behind it, it is a copy like any other.
@@ -31,17 +30,6 @@ pub(super) async fn mark(receiver: &Receiver, header: &StreamHeader, dataset: &s
     match &receiver.goal {
         Goal::Into(_) if header.from_guid.is_none() => keep_pristine(zfs, dataset).await,
         _ => Ok(()),
-    }
-}
-
-/// Marks what a pristine copy got of reseed's snapshots for other targets, now or in a run that was cut: here they
-/// are this target's, and are pruned as such.
-pub(super) async fn mark_between(receiver: &Receiver, snapshots: &[Snapshot]) -> Result<()> {
-    let ours = |one: &&Snapshot| !one.is_bookmark() && one.target.is_none() && one.short().starts_with(name::PREFIX);
-    let ours: Vec<_> = snapshots.iter().filter(ours).map(|one| one.name.as_str()).collect();
-    match &receiver.goal {
-        Goal::Into(_) => Ok(receiver.zfs.set_all(&ours, "reseed:target", &receiver.target().await?).await?),
-        Goal::Over(_) => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an interrupted transfer left here, and what this one may leave.
 
 use reseed_core::Result;
-use reseed_core::item::{ArrivalsStay, SnapshotPart};
+use reseed_core::item::{ArrivalsStay, SnapshotPart, StreamHeader};
 use reseed_core::stage::{CheckCx, StageCx};
 
 use super::Receiver;
@@ -64,13 +64,19 @@ pub(super) async fn may_keep(receiver: &Receiver, cx: &CheckCx) -> Result<bool> 
     }
 }
 
-/// The same for one dataset. Of datasets inside each other that come from a repository none keeps a part: what is
-/// below a part can't be taken back, and a get brings all of an increment or nothing.
-pub(super) async fn may_keep_of(receiver: &Receiver, dataset: &str, cx: &CheckCx) -> Result<bool> {
+/// The same for one stream. Of one of several snapshots that comes from a repository no part is kept: a get brings
+/// all of an increment or nothing. Of datasets inside each other that come from a repository none keeps a part: what is
+/// below a part can't be taken back.
+pub(super) async fn may_keep_of(
+    receiver: &Receiver,
+    dataset: &str,
+    header: &StreamHeader,
+    cx: &CheckCx,
+) -> Result<bool> {
     let nested = receiver.mapping().targets().any(|other| {
         other != dataset && (name::under(other, dataset).is_some() || name::under(dataset, other).is_some())
     });
-    if nested && !comes_directly(cx) { Ok(false) } else { may_keep(receiver, cx).await }
+    if (nested || !header.between.is_empty()) && !comes_directly(cx) { Ok(false) } else { may_keep(receiver, cx).await }
 }
 
 /// Whether it comes from a source that is asked in this run, and not from a repository.

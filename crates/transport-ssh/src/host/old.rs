@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until the other ends of the process's connections have begun all that it asked for. A connection
 /// outlives its process, and what was asked for may still be on the wire, where it is not seen by anybody: but
-/// it is heard before what is asked for now. Where one does not answer, nobody can tell.
-pub(super) async fn heard(mark: &str) {
+/// it is heard before what is asked for now. `false` where one does not answer: then nobody can tell.
+pub(super) async fn heard(mark: &str) -> bool {
     let mut asked = JoinSet::new();
     for socket in sockets(mark) {
         asked.spawn(async move {
@@ -29,7 +29,7 @@ pub(super) async fn heard(mark: &str) {
         });
     }
     let all = async { while asked.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(PATIENCE, all).await;
+    tokio::time::timeout(PATIENCE, all).await.is_ok()
 }
 
 /// Where the process's connections listen: only in directories of this user's own.

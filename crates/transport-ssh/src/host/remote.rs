@@ -33,16 +33,17 @@ case ${name#reseed-} in "$name"|*[!0-9a-f]*) exit 2;; esac
 case ${#name}$end in 390|391|230) ;; *) exit 2;; esac
 found() {
   ps -A -ww -o pid= -o pgid= -o args= | while read -r pid group args; do
-    case $args in *"$name"*) echo "$pid $group ${args##*"$name"}";; esac
+    case $args in *"$name"*) printf '%s %s %s\n' "$pid" "$group" "${args##*"$name"}";; esac
   done
 }
 while left=$(found); [ -n "$left" ] || seen=$((seen + 1)); [ "$seen" -lt "$3" ]; do
   if [ -n "$left" ]; then
     seen=0; i=$((i + 1))
-    [ "$end" = 0 ] || echo "$left" | while read -r pid group args; do
+    [ "$end" = 0 ] || printf '%s\n' "$left" | while read -r pid group args; do
+      case $pid in ""|0|1|*[!0-9]*) continue;; esac
       [ "$pid" = "$group" ] && kill -s TERM -- "-$group" 2>/dev/null
     done
-    [ "$i" -lt "$2" ] || { echo "$left"; exit 1; }
+    [ "$i" -lt "$2" ] || { printf '%s\n' "$left"; exit 1; }
   fi
   sleep 0.1 2>/dev/null || sleep 1
 done"#;

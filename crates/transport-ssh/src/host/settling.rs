@@ -47,7 +47,9 @@ impl Far {
     }
 
     async fn settle(self: &Arc<Self>, bygone: &Bygone) -> Result<()> {
-        old::heard(bygone.mark()).await;
+        if !old::heard(bygone.mark()).await {
+            bygone.is_unknown(&self.name, &Error::failed("its old connection does not answer"));
+        }
         let (link, name) = (self.link().await?, of_process(bygone.mark()));
         let command = remote::settled(TENTHS, LOOKS);
         let asked = self.ask(&link, &command, &name);

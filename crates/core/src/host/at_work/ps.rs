@@ -21,3 +21,34 @@ fn read(line: &str, entry: &str) -> Option<Seen> {
     let shown = args.into_iter().filter(|word| *word != entry).collect::<Vec<_>>().join(" ");
     Some(Seen { pid, parent, session, is_marked, args: shown, ..Seen::default() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_told_from_arguments() {
+        let entry = "RESEED_PROCESS=0123456789abcdef";
+        for line in [
+            format!("  71     1     5 LC_ALL=C {entry} zfs snapshot tank/a@1"),
+            format!("71 1 5 zfs snapshot tank/a@1 {entry} LC_ALL=C"),
+        ] {
+            let seen = read(&line, entry).unwrap();
+            assert_eq!((seen.pid, seen.parent, seen.session, seen.is_marked), (71, 1, 5, true));
+            assert!(seen.args.contains("zfs snapshot tank/a@1") && !seen.args.contains(entry), "{}", seen.args);
+        }
+        assert!(!read("71 1 5 zfs list", entry).unwrap().is_marked);
+        assert!(read("PID PPID SID COMMAND", entry).is_none());
+    }
+
+    /// Another `ps` shows no environments by this, but all the rest.
+    #[tokio::test]
+    async fn a_child_is_found_with_its_parent_and_its_session() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let child = host.spawn(&Command::new("sleep").arg("63.25").into()).await.unwrap();
+        let all = all(String::new()).await;
+        let seen = all.iter().find(|one| one.args == "sleep 63.25").unwrap();
+        assert_eq!((seen.parent, seen.session), (std::process::id(), crate::journal::Owner::this().session));
+        drop(child);
+    }
+}

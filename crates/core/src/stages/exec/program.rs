@@ -90,6 +90,8 @@ pub(super) fn about(header: &StreamHeader, cx: &CheckCx) -> Vec<(String, String)
         ("RESEED_TO_GUID", &part.guid),
     ];
     about.extend(header.from_guid.as_deref().map(|guid| ("RESEED_FROM_GUID", guid)));
+    let between = header.between.join(" ");
+    about.extend((!between.is_empty()).then_some(("RESEED_BETWEEN_GUIDS", &*between)));
     about.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
