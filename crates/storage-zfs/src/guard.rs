@@ -267,7 +267,7 @@ impl Rule for SendRule {
 /// Name of the rule for a stage that sends what is between as well.
 pub(crate) const INTERMEDIARY: &str = "zfs-send-intermediary";
 
-/// As [`SendRule`], and what is between the two, or a part of it, whoever took it.
+/// As [`SendRule`], and several snapshots in one stream, or a part of one, whoever took them.
 #[derive(Debug)]
 struct IntermediaryRule(Datasets);
 
@@ -305,18 +305,20 @@ impl Datasets {
         let flags = rest.iter().take_while(|word| matches!(**word, "-n" | "-P" | "-L" | "-e" | "-c" | "-w")).count();
         match &rest[flags..] {
             [snapshot] => self.own(snapshot),
-            ["-i", base, snapshot] => self.from(base, snapshot),
-            ["-I", base, snapshot] if which == Snapshots::AlsoBetween => self.from(base, snapshot),
+            ["-i", base, snapshot] => self.from(base, snapshot, |name| self.own(name)),
+            ["-I", base, snapshot] if which == Snapshots::AlsoBetween => {
+                self.from(base, snapshot, |name| self.any(name))
+            }
             _ => Verdict::Refused("`zfs send` in this form is none of what this key is for".to_owned()),
         }
     }
 
-    fn from(&self, base: &str, snapshot: &str) -> Verdict {
+    fn from(&self, base: &str, snapshot: &str, judge: impl Fn(&str) -> Verdict) -> Verdict {
         let of = |name: &str| name.split(['@', '#']).next().unwrap_or_default().to_owned();
         match name::wrong(base) {
             Some(why) => Verdict::Refused(why.to_owned()),
             None if of(base) != of(snapshot) => Verdict::Refused(format!("{base} is of another dataset")),
-            None => self.own(snapshot),
+            None => judge(snapshot),
         }
     }
 }

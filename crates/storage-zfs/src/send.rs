@@ -51,7 +51,8 @@ struct SendConfig {
     /// Whether an increment also brings the snapshots between its base and the new one, all in one stream
     /// (`zfs send -I`), so that the copy has the history that the source has. Those that reseed did not take are
     /// never pruned on the target. Off by default; a whole brings the new snapshot alone, and so does an increment
-    /// from a bookmark, as `zfs` needs a snapshot for it.
+    /// from a bookmark, as `zfs` needs a snapshot for it, so it goes with `anchor = "snapshot"` alone. A key
+    /// that is bound to `reseed guard` needs a line of its own for it.
     #[serde(default)]
     intermediary: bool,
 }
@@ -106,6 +107,10 @@ impl Source for Sender {
     async fn check(&self, cx: &CheckCx) -> Result<()> {
         let Some(source) = cx.board().get::<SourcePlan>() else { return Ok(()) };
         let zfs = zfs_of(&source.host, cx);
+        if self.intermediary {
+            let raw = self.encrypted.as_ref().is_some_and(|way| **way == Encrypted::Raw);
+            between::check(&zfs, &source.layout, raw, cx).await?;
+        }
         let means = Means::of(&zfs, &self.encrypted, cx).await?;
         let (plan, held) = (cx.board().get::<SendPlan>(), cx.board().get::<Surveyed>());
         for part in &source.layout.parts {

@@ -7,6 +7,7 @@ use reseed_storage::Terms;
 pub(crate) use reseed_storage::{Outgoing, SendPlan, SourcePlan, unborn};
 
 use crate::parse::Snapshot;
+use crate::prune::Anchor;
 use crate::zfs::Zfs;
 
 /// The format of ZFS snapshots and send streams.
@@ -25,6 +26,10 @@ pub(crate) static TERMS: &Terms = &Terms {
 /// The `zfs` of the source, with what it was asked already: from `zfs-snapshot`.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceZfs(pub(crate) Zfs);
+
+/// What stays on the source for the next increment to start from, from `zfs-snapshot`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Anchored(pub(crate) Anchor);
 
 /// The snapshots of each dataset as they were listed when the run's own had just been taken.
 #[derive(Debug, Clone)]

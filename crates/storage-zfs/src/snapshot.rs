@@ -22,7 +22,7 @@ use crate::layout::{Layout, Uncovered};
 use crate::name;
 use crate::parse::{Features, Mounts};
 use crate::prune::{Anchor, Prune};
-use crate::shared::{FORMAT, SourcePlan, SourceZfs, TERMS};
+use crate::shared::{Anchored, FORMAT, SourcePlan, SourceZfs, TERMS};
 use crate::zfs::Zfs;
 use crate::{check, leftovers};
 
@@ -132,6 +132,7 @@ impl Stage for Snapshots {
         let are_there = self.are_there(&begun).await?;
         begun::remember(begun, are_there, cx);
         cx.board().put(SourcePlan { host: Arc::clone(self.zfs.host()), layout });
+        cx.board().put(Anchored(self.anchor));
         Ok(())
     }
 

@@ -8,6 +8,10 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::size::Text;
+
+const PERIOD: &str = "a length of time is written like `90s`, `30m` or `24h`";
+
 /// A length of time: `24h`, `90s`, `1h 30m`, `7d`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(pub Duration);
@@ -24,7 +28,7 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = length(text).and_then(|length| Duration::try_from(length).ok());
-        parsed.map(Self).ok_or("a length of time is written like `90s`, `30m` or `24h`")
+        parsed.map(Self).ok_or(PERIOD)
     }
 }
 
@@ -48,7 +52,7 @@ impl fmt::Display for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text::like(PERIOD))
     }
 }
 

@@ -100,7 +100,14 @@ impl fmt::Display for Rate {
 }
 
 /// Reads an amount from a text; says how one is written where it is none.
-struct Text<T>(PhantomData<T>, &'static str);
+pub(super) struct Text<T>(PhantomData<T>, &'static str);
+
+impl<T> Text<T> {
+    /// What is written so.
+    pub(super) const fn like(how: &'static str) -> Self {
+        Self(PhantomData, how)
+    }
+}
 
 impl<T: FromStr<Err = &'static str>> Visitor<'_> for Text<T> {
     type Value = T;
@@ -128,13 +135,13 @@ impl<T: FromStr<Err = &'static str>> Visitor<'_> for Text<T> {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData, SIZE))
+        deserializer.deserialize_str(Text::like(SIZE))
     }
 }
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData, RATE))
+        deserializer.deserialize_str(Text::like(RATE))
     }
 }
 

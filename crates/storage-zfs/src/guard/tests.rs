@@ -201,6 +201,7 @@ fn what_is_between_is_sent_only_where_that_is_granted() {
     let allowed_between = |line: &str| rule.judge(&line.replace("RUN", RUN).split(' ').collect::<Vec<_>>());
     for line in [
         "zfs send -I data/pgsql@daily data/pgsql@reseed-RUN",
+        "zfs send -n -P -I data/pgsql@daily data/pgsql@weekly",
         "zfs send -n -P -L -w -I data/pgsql@daily data/pgsql@reseed-RUN",
         &format!("zfs send -t {}", token("data/pgsql@daily")),
     ] {
@@ -211,7 +212,8 @@ fn what_is_between_is_sent_only_where_that_is_granted() {
         assert_eq!(allowed_between(line), Verdict::Allowed, "{line}");
     }
     for line in [
-        "zfs send -I data/pgsql@daily data/pgsql@other",
+        "zfs send -I data/pgsql@daily data/other@weekly",
+        "zfs send -I data/pgsql#daily -R",
         "zfs send -I data/other@daily data/pgsql@reseed-RUN",
         "zfs send -R -I data/pgsql@daily data/pgsql@reseed-RUN",
         "zfs send data/pgsql@daily",

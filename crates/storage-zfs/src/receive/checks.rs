@@ -22,7 +22,8 @@ use crate::zfs::Zfs;
 pub(super) async fn check(receiver: &Receiver, cx: &CheckCx) -> Result<()> {
     let zfs = &receiver.zfs;
     let above = async { check::may_receive(zfs, &check::existing_above(zfs, receiver.top()).await?).await };
-    tokio::try_join!(above, has_parent(zfs, receiver.top()))?;
+    above.await?;
+    has_parent(zfs, receiver.top()).await?;
     let Some(plan) = cx.board().get::<ReceivePlan>() else { return Ok(()) };
     if let Some(source) = cx.board().get::<SourcePlan>() {
         source.differs_from(plan.datasets.iter().map(|(_, target)| target.as_str()), zfs.host()).await?;

@@ -38,7 +38,19 @@ pub(super) async fn outgoing(
         resuming.push(partial);
     }
     let base = newest_common(snapshots, &guids, None);
-    let bytes = size_since(zfs, &part.dataset, base).await;
+    let between = base.filter(|_| intermediary).map(|base| between(snapshots, base, None)).unwrap_or_default();
+    let bytes = match (base, between.last()) {
+        // What was written and freed again in between comes too.
+        (Some(base), Some(last)) => {
+            let (by_way, since) =
+                tokio::join!(super::between::size(zfs, base, last), size_since(zfs, &part.dataset, Some(last)));
+            match by_way.zip(since) {
+                Some((by_way, since)) => Some(by_way.saturating_add(since)),
+                None => size_since(zfs, &part.dataset, Some(base)).await,
+            }
+        }
+        _ => size_since(zfs, &part.dataset, base).await,
+    };
     let about = bytes.map(|bytes| format!(", about {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
     cx.note(match base {
         Some(base) => {

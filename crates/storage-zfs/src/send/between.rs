@@ -1,6 +1,49 @@
 //! The snapshots between the base and the one that is sent.
 
-use crate::parse::Snapshot;
+use reseed_core::stage::CheckCx;
+use reseed_core::{Error, Result};
+
+use super::ask_estimate;
+use super::flags::RAW;
+use crate::layout::Layout;
+use crate::parse::{Said, Snapshot};
+use crate::prune::Anchor;
+use crate::shared::Anchored;
+use crate::zfs::Zfs;
+
+/// Refuses what can never bring them: a bookmark as an anchor, and a key that may not ask for them.
+pub(super) async fn check(zfs: &Zfs, layout: &Layout, raw: bool, cx: &CheckCx) -> Result<()> {
+    if cx.board().get::<Anchored>().is_some_and(|anchored| anchored.0 == Anchor::Bookmark) {
+        let error = Error::refused("`zfs send -I` starts from a snapshot, and only a bookmark stays of the last one");
+        return Err(error.hint("leave out `anchor = \"bookmark\"` or `intermediary = true`"));
+    }
+    if !zfs.features().await?.estimate {
+        return Ok(());
+    }
+    for part in &layout.parts {
+        let snapshots = zfs.snapshots(&part.dataset).await?;
+        let mut snapshots = snapshots.iter().filter(|one| !one.is_bookmark()).map(|one| one.name.as_str());
+        let (Some(one), Some(other)) = (snapshots.next(), snapshots.next_back()) else { continue };
+        let flags: &[_] = if raw { &["send", "-n", "-P", RAW, "-I"] } else { &["send", "-n", "-P", "-I"] };
+        let (dry, host) = (zfs.run(flags, &[one, other]).await, zfs.host().name());
+        // What others have destroyed meanwhile is no reason.
+        if let Err(why) = dry
+            && why.said() != Some(Said::NotThere)
+        {
+            let error = Error::refused(format!("several snapshots of {} can't be sent", part.dataset)).because(why);
+            return Err(
+                error.hint(format!("if the key for {host} is bound, print its line anew: reseed guard --print FILE"))
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What they are expected to be, in bytes.
+pub(super) async fn size(zfs: &Zfs, base: &Snapshot, last: &Snapshot) -> Option<u64> {
+    let command = Zfs::command(&["send", "-n", "-P", "-I"], &[&base.name, &last.name]).ok()?;
+    ask_estimate(zfs, command).await
+}
 
 /// Those, oldest first. None where the base is a bookmark: `zfs send -I` takes a snapshot alone.
 pub(super) fn between<'s>(mine: &'s [Snapshot], base: &Snapshot, sent: Option<&str>) -> Vec<&'s Snapshot> {

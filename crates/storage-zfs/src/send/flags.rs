@@ -104,7 +104,7 @@ impl Means {
 }
 
 /// `zfs send -w`.
-const RAW: &str = "-w";
+pub(super) const RAW: &str = "-w";
 
 /// What of a dataset decides how it is sent.
 #[derive(Debug)]
