@@ -42,7 +42,11 @@ test: pg-versions seaweedfs ## every test, on real parts
 test-openzfs: ## the tests on today's OpenZFS, in two virtual machines (root, on Debian 12; parts in a cache)
 	@scripts/install build
 	$(sudo) tests/lab/openzfs/lab setup
-	$(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci)
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  set -x; $(as_root) cargo nextest run -p reseed-tests --features openzfs --test openzfs $(if $(CI),--profile ci); \
+	else \
+	  set -x; $(as_root) cargo test -p reseed-tests --features openzfs --test openzfs -- --test-threads 1; \
+	fi
 
 test-faults: seaweedfs ## kill -9 between every two writes of the journal, at 100 random moments, and of puts; 50 power cuts; takes hours
 	@scripts/install build lab
