@@ -4,7 +4,7 @@ use reseed_core::event::Event;
 use reseed_lab::{Major, Pool, Recipe, Switch, Tool};
 use reseed_tests::fault::{Fault, Faulty};
 use reseed_tests::ready;
-use reseed_tests::run::{Ended, Trial, succeed};
+use reseed_tests::run::{Ended, Trial, run, succeed};
 use reseed_tests::scene::Scene;
 use reseed_tests::state::State;
 
@@ -32,12 +32,23 @@ fn recipe(switch: Switch) -> Recipe {
     Recipe { switch, ..Recipe::default() }.with("zfs-send", "intermediary = true")
 }
 
+fn scene() -> Option<Scene> {
+    ready().then(|| Scene::of(Major::newest().unwrap()))
+}
+
+/// A run that has brought everything fails in its last stage, and everything is as it was.
+async fn comes_and_goes(scene: &Scene, recipe: &Recipe) -> Ended {
+    let before = State::of(scene);
+    let trial = Trial::of(&scene.pipeline(recipe));
+    let last = trial.stages().len() - 1;
+    let ended = trial.wrap(last, Faulty::wrap(Fault::ErrorBefore)).run().await;
+    scene.must_be_undone(&before, &ended);
+    ended
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn they_come_and_go_with_a_run_and_are_never_pruned() {
-    if !ready() {
-        return;
-    }
-    let mut scene = Scene::of(Major::newest().unwrap());
+    let Some(mut scene) = scene() else { return };
     let recipe = recipe(Switch::Clone);
     snapshot(&mut scene, "before");
     let seed = scene.succeed(&recipe).await;
@@ -45,12 +56,7 @@ async fn they_come_and_go_with_a_run_and_are_never_pruned() {
     for name in ["one", "two"] {
         snapshot(&mut scene, name);
     }
-    // What a run has brought that fails later is taken back: the copy stands where it stood.
-    let before = State::of(&scene);
-    let trial = Trial::of(&scene.pipeline(&recipe));
-    let switch = trial.stages().len() - 1;
-    let ended = trial.wrap(switch, Faulty::wrap(Fault::ErrorBefore)).run().await;
-    scene.must_be_undone(&before, &ended);
+    let ended = comes_and_goes(&scene, &recipe).await;
     assert!(tells(&ended, "with the 2 snapshots in between"), "{}", ended.story());
 
     let reset = scene.succeed(&recipe).await.report;
@@ -64,33 +70,26 @@ async fn they_come_and_go_with_a_run_and_are_never_pruned() {
     scene.succeed(&Recipe::default()).await;
     scene.succeed(&recipe).await;
     assert_eq!(others(&scene.b, "reseed/pgsql"), wanted);
+    // A bookmark is no start of several.
+    let bookmark = scene.pipeline(&recipe.with("zfs-snapshot", "anchor = \"bookmark\""));
+    run(&bookmark).await.must_say(3, "only a bookmark stays", "leave out `anchor = \"bookmark\"`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn they_come_in_place_too() {
-    if !ready() {
-        return;
-    }
-    let mut scene = Scene::of(Major::newest().unwrap());
+    let Some(mut scene) = scene() else { return };
     let recipe = recipe(Switch::InPlace);
     scene.succeed(&recipe).await;
     snapshot(&mut scene, "one");
     scene.succeed(&recipe).await;
     assert_eq!(others(&scene.b, "pgsql"), others(&scene.a, "pgsql"));
     snapshot(&mut scene, "two");
-    let before = State::of(&scene);
-    let trial = Trial::of(&scene.pipeline(&recipe));
-    let start = trial.stages().len() - 1;
-    let ended = trial.wrap(start, Faulty::wrap(Fault::ErrorBefore)).run().await;
-    scene.must_be_undone(&before, &ended);
+    comes_and_goes(&scene, &recipe).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn they_come_by_a_repository() {
-    if !ready() {
-        return;
-    }
-    let mut scene = Scene::of(Major::newest().unwrap());
+    let Some(mut scene) = scene() else { return };
     let root = tempfile::tempdir().unwrap();
     let repository = format!("[repositories.offsite]\nurl = \"file://{}\"\n", root.path().display());
     let put = scene.put_pipeline(&repository).unwrap();

@@ -10,6 +10,7 @@ mod schema;
 mod secret;
 mod size;
 mod table;
+mod text;
 mod variables;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ pub use schema::pipeline_schema;
 pub use secret::{Secret, SecretSource};
 pub use size::{Rate, Size};
 pub use table::Table;
+pub use text::Text;
 
 /// One thing that is wrong with a pipeline file.
 #[derive(Debug, Clone, PartialEq, Eq)]

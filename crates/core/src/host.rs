@@ -14,6 +14,7 @@ mod pipe;
 mod process;
 #[cfg(target_os = "linux")]
 mod pump;
+pub(crate) mod stat;
 mod through;
 
 use std::fmt::Debug;
@@ -31,6 +32,7 @@ pub use local::{LocalConfig, LocalHost, spawn_local};
 pub use mark::mark;
 pub use pipe::{Inlet, Outlet, widen};
 pub use process::{Exit, Output, Process, ProcessHandle, StepExit, open, open_with};
+pub use stat::began;
 pub use through::through;
 
 use crate::{Error, Result};

@@ -47,8 +47,8 @@ pub(crate) async fn may_mount(zfs: &Zfs) -> Result<()> {
     let (host, user) = (zfs.host().name(), user.trim());
     let error = Error::refused(format!("only root may mount file systems on {host}"));
     Err(error.hint(format!(
-        "run reseed as root there, or add `become = \"sudo\"` to [hosts.{host}] (for this machine, with `use = \"local\"`) and the line \
-         `{user} ALL=(ALL) NOPASSWD: ALL` to /etc/sudoers.d/reseed there"
+        "run reseed as root there, or add `become = \"sudo\"` to [hosts.{host}] (for this machine, with \
+         `use = \"local\"`) and the line `{user} ALL=(ALL) NOPASSWD: ALL` to /etc/sudoers.d/reseed there"
     )))
 }
 

@@ -116,12 +116,12 @@ impl Datasets {
     }
 
     /// Allowed for a token of a snapshot that reseed made of a granted dataset, or of any of it.
-    fn own_token(&self, text: &str, which: Snapshots) -> Verdict {
+    fn token(&self, text: &str, whose: Whose) -> Verdict {
         match Token::read(text) {
             // One way to write each: nothing that is read here in another way than `zfs` does.
-            Ok(token) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) => match which {
-                Snapshots::Own => self.own(&token.name),
-                Snapshots::AlsoBetween => self.any(&token.name),
+            Ok(token) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) => match whose {
+                Whose::Own => self.own(&token.name),
+                Whose::Anybodys => self.any(&token.name),
             },
             Ok(_) => Verdict::Refused("the resume token is written oddly".to_owned()),
             Err(why) => Verdict::Refused(why.to_string()),
@@ -260,7 +260,7 @@ impl GuardRule for SendRule {
 
 impl Rule for SendRule {
     fn judge(&self, argv: &[&str]) -> Verdict {
-        self.0.sent(argv, Snapshots::Own)
+        self.0.sent(argv, Whose::Own)
     }
 }
 
@@ -283,32 +283,30 @@ impl GuardRule for IntermediaryRule {
 
 impl Rule for IntermediaryRule {
     fn judge(&self, argv: &[&str]) -> Verdict {
-        self.0.sent(argv, Snapshots::AlsoBetween)
+        self.0.sent(argv, Whose::Anybodys)
     }
 }
 
 /// Whose snapshots are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Snapshots {
+enum Whose {
     /// Those that reseed made.
     Own,
-    /// Those, and others in between.
-    AlsoBetween,
+    /// Those, and whatever others took.
+    Anybodys,
 }
 
 impl Datasets {
-    fn sent(&self, argv: &[&str], which: Snapshots) -> Verdict {
+    fn sent(&self, argv: &[&str], whose: Whose) -> Verdict {
         let ["zfs", "send", rest @ ..] = argv else { return self.questions(argv) };
         if let ["-t", token] | ["-n", "-P", "-t", token] | ["-nvP", "-t", token] = rest {
-            return self.own_token(token, which);
+            return self.token(token, whose);
         }
         let flags = rest.iter().take_while(|word| matches!(**word, "-n" | "-P" | "-L" | "-e" | "-c" | "-w")).count();
         match &rest[flags..] {
             [snapshot] => self.own(snapshot),
             ["-i", base, snapshot] => self.from(base, snapshot, |name| self.own(name)),
-            ["-I", base, snapshot] if which == Snapshots::AlsoBetween => {
-                self.from(base, snapshot, |name| self.any(name))
-            }
+            ["-I", base, snapshot] if whose == Whose::Anybodys => self.from(base, snapshot, |name| self.any(name)),
             _ => Verdict::Refused("`zfs send` in this form is none of what this key is for".to_owned()),
         }
     }

@@ -22,31 +22,27 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) struct Kept {
     /// Identity of the snapshot that is received, if a part of it may stay.
     part_of: Option<String>,
-    /// Identities of snapshots that the same stream brings before that one, of which a part may stay as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    between: Vec<String>,
     /// What was left, for the report alone.
     #[serde(skip)]
     told: OnceLock<String>,
 }
 
 impl Kept {
-    /// A part of the snapshot of this identity, or of one that comes before it, stays, if that `may` be.
-    pub(crate) fn part_of(guid: &str, between: &[String], may: bool) -> Self {
-        let between = if may { between.to_vec() } else { vec![] };
-        Self { part_of: may.then(|| guid.to_owned()), between, told: OnceLock::new() }
+    /// A part of the snapshot of this identity stays, if that `may` be.
+    pub(crate) fn part_of(guid: &str, may: bool) -> Self {
+        Self { part_of: may.then(|| guid.to_owned()), told: OnceLock::new() }
     }
 
     fn is_nothing(&self) -> bool {
         self.part_of.is_none()
     }
 
-    /// Whether a part of the snapshot that was received is in a dataset, and stays. Part of another one
-    /// is given up.
-    async fn in_it(&self, zfs: &Zfs, dataset: &str) -> Result<bool> {
+    /// Whether a part of the snapshot that was received, or of one that its stream brings `before` it, is in a
+    /// dataset, and stays. Part of another one is given up.
+    async fn in_it(&self, zfs: &Zfs, dataset: &str, before: &[String]) -> Result<bool> {
         let Some(wanted) = &self.part_of else { return Ok(false) };
         let Some(token) = zfs.token(dataset).await? else { return Ok(false) };
-        if token.to_guid != *wanted && !self.between.contains(&token.to_guid) {
+        if token.to_guid != *wanted && !before.contains(&token.to_guid) {
             zfs.give_up_partial(dataset).await?;
             return Ok(false);
         }
@@ -63,7 +59,7 @@ impl Kept {
             return Ok(false);
         }
         let below = zfs.partials(dataset).await?.into_iter().find(|name| name != dataset);
-        let Some(below) = below else { return self.in_it(zfs, dataset).await };
+        let Some(below) = below else { return self.in_it(zfs, dataset, &[]).await };
         let _ = self.told.set(format!("keep {dataset} on {} for what arrived in {below}", zfs.host().name()));
         Ok(true)
     }
@@ -337,7 +333,7 @@ impl Undo for RollBack {
         self.zfs.received(&self.dataset).await?;
         let came = self.newer().await?.1;
         let is_part = came.len() <= several::MOST && came.iter().all(|one| self.between.contains(&one.guid));
-        if is_part && self.kept.in_it(&self.zfs, &self.dataset).await? {
+        if is_part && self.kept.in_it(&self.zfs, &self.dataset, &self.between).await? {
             if !came.is_empty() {
                 several::note(&self.zfs, &self.dataset, &came).await?;
                 several::mark(&self.zfs, &came, &self.between, &self.target).await?;

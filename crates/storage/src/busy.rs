@@ -42,3 +42,23 @@ pub async fn is_receiving(host: &dyn Host, verb: &str, name: &str) -> Result<boo
     let output = host.output_with(Command::script(LOOK).titled("look"), format!("{verb}\n{name}\n").as_bytes()).await?;
     Ok(output.exit.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use reseed_core::host::{LocalConfig, LocalHost};
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_receiver_is_known_by_the_beginning_of_a_name_and_by_a_whole_one() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let receiver = Command::script("echo up; sleep 60.125; :").args(["nozfs receive", "-u", "busy-test/a"]);
+        let mut receiver = host.spawn(&receiver.into()).await.unwrap();
+        receiver.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).await.unwrap();
+        let looks = async |name: &str| is_receiving(&host, "nozfs receive", name).await.unwrap();
+        assert!(looks("busy-test/").await && looks("busy-test/a ").await);
+        assert!(!looks("busy-test/a@").await && !looks("busy-test ").await && !looks("busy-test/ ").await);
+        drop(receiver);
+    }
+}

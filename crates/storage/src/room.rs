@@ -1,10 +1,11 @@
 //! Room where copies are received: enough for what will come, and enough left for others meanwhile.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reseed_core::config::Size;
+use reseed_core::config::{Size, Text};
 use reseed_core::host::{Command, Host};
 use reseed_core::stage::StageCx;
 use reseed_core::{Error, Result};
@@ -141,17 +142,23 @@ fn parse(text: &str) -> Option<Room> {
     Some(Room { size: (used + free).checked_mul(1024)?, free: free.checked_mul(1024)? })
 }
 
-impl<'de> Deserialize<'de> for MinFree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+const MIN_FREE: &str = "a share or an amount is written like `5%` or `20GiB`";
+
+impl FromStr for MinFree {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
         match percent.filter(|percent| (0.0..100.0).contains(percent)) {
             Some(percent) => Ok(Self(Wanted::Percent(percent))),
-            None => match text.parse() {
-                Ok(size) => Ok(Self(Wanted::Bytes(size))),
-                Err(_) => Err(serde::de::Error::custom("a share or an amount is written like `5%` or `20GiB`")),
-            },
+            None => text.parse().map(|size| Self(Wanted::Bytes(size))).map_err(|_| MIN_FREE),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for MinFree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text::like(MIN_FREE))
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -66,6 +67,14 @@ impl Killed {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
+    /// Of one of [`start`](Self::start) or [`called`](Self::called), killed when its act has begun in this lab.
+    async fn in_its_act(mut self, lab: &Lab) -> Self {
+        self.go_on();
+        eventually("the act", || Path::new(&lab.path("begun")).exists()).await;
+        self.kill();
+        self
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -112,25 +121,19 @@ fn here(directory: &str) -> Box<dyn Host> {
 #[tokio::test]
 async fn a_short_act_of_a_killed_process_on_this_machine_is_awaited_by_recovery() {
     let lab = Lab::new().unwrap();
-    let mut killed = Killed::called(&format!("{}\n", lab.path("")));
-    killed.go_on();
-    eventually("the act", || std::path::Path::new(&lab.path("begun")).exists()).await;
-    killed.kill();
+    Killed::called(&format!("{}\n", lab.path(""))).in_its_act(&lab).await;
     std::fs::write(lab.path("go"), "").unwrap();
     let observer: Arc<dyn Observer> = Arc::new(Blind);
     let state = StateDirectory::at(lab.path("state"));
     let swept = state.recover(|_| true, &observer, &CancellationToken::new()).await.unwrap();
     assert_eq!(swept.taken.len(), 1);
-    assert!(std::path::Path::new(&lab.path("done")).exists());
+    assert!(Path::new(&lab.path("done")).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_act_of_a_killed_process_is_awaited_by_the_first_command() {
     let Some(far) = Far::new() else { return };
-    let mut killed = Killed::start(&far, far.sshd.port);
-    killed.go_on();
-    eventually("the act", || std::path::Path::new(&far.lab.path("begun")).exists()).await;
-    killed.kill();
+    let killed = Killed::start(&far, far.sshd.port).in_its_act(&far.lab).await;
     let warned = Arc::default();
     let host = far.host();
     host.settle(&killed.bygone(&warned));
@@ -159,7 +162,7 @@ async fn a_short_act_that_was_asked_for_and_has_not_come_yet_is_awaited() {
     host.settle(&killed.bygone(&warned));
     let release = async {
         eventually("a question behind the request", || wire.held() > held).await;
-        assert!(!std::path::Path::new(&far.lab.path("begun")).exists());
+        assert!(!Path::new(&far.lab.path("begun")).exists());
         wire.holds.store(false, SeqCst);
         std::future::pending().await
     };
@@ -174,10 +177,7 @@ async fn a_short_act_that_was_asked_for_and_has_not_come_yet_is_awaited() {
 #[tokio::test]
 async fn what_goes_on_is_told_once_and_the_command_starts() {
     let Some(far) = Far::new() else { return };
-    let mut killed = Killed::start(&far, far.sshd.port);
-    killed.go_on();
-    eventually("the act", || std::path::Path::new(&far.lab.path("begun")).exists()).await;
-    killed.kill();
+    let killed = Killed::start(&far, far.sshd.port).in_its_act(&far.lab).await;
     let warned = Arc::default();
     let host = far.host();
     host.settle(&killed.bygone(&warned));
@@ -191,7 +191,7 @@ async fn what_goes_on_is_told_once_and_the_command_starts() {
         "{warned:?}"
     );
     std::fs::write(far.lab.path("go"), "").unwrap();
-    eventually("the end of the act", || std::path::Path::new(&far.lab.path("done")).exists()).await;
+    eventually("the end of the act", || Path::new(&far.lab.path("done")).exists()).await;
 }
 
 /// A wire that can hold the next request for a command, and what goes behind it.

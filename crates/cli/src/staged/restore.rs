@@ -24,7 +24,9 @@ pub(super) fn file(chains: &[Chain], args: &RestoreArgs) -> Result<String, u8> {
     if !registry::stages().iter().any(|stage| stage.name == receive) {
         let error =
             Error::refused(format!("nothing here restores copies of `{storage}`: there is no stage `{receive}`"));
-        return Err(super::tell(&error.hint("write a pipeline file with `s3-get` and the stage that receives them; `reseed stages` lists those that there are"), exit::REFUSED));
+        let hint =
+            "write a pipeline file with `s3-get` and the stage that receives them; `reseed stages` lists the stages";
+        return Err(super::tell(&error.hint(hint), exit::REFUSED));
     }
     let live = args.live.clone().unwrap_or_else(|| format!("{}-live", args.into));
     let restore = Restore {

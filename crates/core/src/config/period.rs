@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::size::Text;
+use super::Text;
 
 const PERIOD: &str = "a length of time is written like `90s`, `30m` or `24h`";
 

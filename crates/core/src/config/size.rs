@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Text;
 
 /// An amount of bytes: `64MiB`, `512KiB`, `1GiB`, `20MB`, `4096B`. Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,40 +96,6 @@ impl fmt::Display for Size {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/s", Size(self.0))
-    }
-}
-
-/// Reads an amount from a text; says how one is written where it is none.
-pub(super) struct Text<T>(PhantomData<T>, &'static str);
-
-impl<T> Text<T> {
-    /// What is written so.
-    pub(super) const fn like(how: &'static str) -> Self {
-        Self(PhantomData, how)
-    }
-}
-
-impl<T: FromStr<Err = &'static str>> Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.1)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<T, E> {
-        Err(E::custom(format!("it has no unit: {}", self.1)))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<T, E> {
-        self.visit_i64(0)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<T, E> {
-        self.visit_i64(0)
     }
 }
 

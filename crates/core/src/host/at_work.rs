@@ -25,7 +25,7 @@ pub(crate) struct Traces {
     /// Its session. A server that one of its commands left behind has made one of its own.
     pub(crate) session: u32,
     /// When it began, in clock ticks since the machine was booted.
-    pub(crate) started: u64,
+    pub(crate) began: u64,
 }
 
 /// A process that is there.
@@ -35,7 +35,7 @@ struct Seen {
     parent: u32,
     session: u32,
     /// In clock ticks since the machine was booted.
-    started: u64,
+    began: u64,
     /// Whether it runs as another user than this process.
     is_others: bool,
     /// Its arguments.
@@ -63,7 +63,7 @@ fn of<'a>(traces: &'a Traces, all: &'a [Seen]) -> impl Iterator<Item = &'a Seen>
     let is_lost = move |one: &Seen| one.parent == 1 || sessions.get(&one.parent) != Some(&traces.session);
     all.iter().filter(move |one| {
         // Session 0 is one that nobody here is in: kernel threads are.
-        let may_be = one.is_others && traces.session != 0 && one.started >= traces.started;
+        let may_be = one.is_others && traces.session != 0 && one.began >= traces.began;
         let is_child = one.is_marked || may_be && is_lost(one);
         one.session == traces.session && is_child
     })
@@ -80,7 +80,7 @@ mod tests {
     use crate::host::{Command, Host, LocalConfig, LocalHost, mark};
 
     fn seen(pid: u32, parent: u32, session: u32) -> Seen {
-        Seen { pid, parent, session, started: 50, args: pid.to_string(), ..Seen::default() }
+        Seen { pid, parent, session, began: 50, args: pid.to_string(), ..Seen::default() }
     }
 
     /// The process was number 10, in the session 5, and began at 40.
@@ -94,11 +94,11 @@ mod tests {
             Seen { is_others: true, ..seen(14, 1, 5) },
             Seen { is_others: true, ..seen(15, 14, 5) },
             Seen { is_others: true, ..seen(16, 5, 5) },
-            Seen { is_others: true, started: 30, ..seen(17, 1, 5) },
+            Seen { is_others: true, began: 30, ..seen(17, 1, 5) },
             Seen { is_others: true, ..seen(18, 1, 18) },
             Seen { is_others: true, ..seen(19, 3, 5) },
         ];
-        let traces = Traces { mark: "0123456789abcdef".to_owned(), session: 5, started: 40 };
+        let traces = Traces { mark: "0123456789abcdef".to_owned(), session: 5, began: 40 };
         let found: Vec<_> = of(&traces, &all).map(|one| one.pid).collect();
         assert_eq!(found, [11, 14, 19]);
     }
@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn what_this_process_has_started_is_found_and_a_server_is_not() {
         let session = crate::journal::Owner::this().session;
-        let traces = Traces { mark: mark().to_owned(), session, started: u64::MAX };
+        let traces = Traces { mark: mark().to_owned(), session, began: u64::MAX };
         let host = LocalHost::new("local", &LocalConfig::default());
         let start = async |script| {
             let mut process = host.spawn(&Command::script(script).into()).await.unwrap();

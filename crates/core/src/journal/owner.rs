@@ -1,15 +1,16 @@
 //! Who a process is.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::mark;
+use crate::host::stat::Stat;
+use crate::host::{began, mark};
 
 /// A process, told from every other one that has or had its number.
 ///
-/// Whether a run is alive is not judged by this but by the lock on its journal; this is for people.
+/// Whether a run is alive is not judged by this but by the lock on its journal: this is for people, and for finding
+/// what a process has left at work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The machine's name.
@@ -31,15 +32,15 @@ pub struct Owner {
 impl Owner {
     /// This process.
     pub fn this() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let (pid, stat) = (std::process::id(), Stat::of(std::process::id()));
         Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            pid: std::process::id(),
-            started: field(&stat, 22),
+            pid,
+            started: stat.as_ref().map_or(0, |stat| stat.began),
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
                 .map_or_else(|_| String::new(), |id| id.trim().to_owned()),
             mark: mark().to_owned(),
-            session: session(&stat),
+            session: session(stat.as_ref()),
         }
     }
 }
@@ -47,8 +48,7 @@ impl Owner {
 impl Owner {
     /// Whether it is there, as far as the system tells when a process began.
     pub(super) fn is_alive(&self) -> bool {
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
-        self.was_here() && self.started != 0 && stat().is_ok_and(|stat| field::<u64>(&stat, 22) == self.started)
+        self.was_here() && began(self.pid) == Some(self.started)
     }
 
     /// Whether it ran on this machine, since the machine was booted.
@@ -64,20 +64,13 @@ impl fmt::Display for Owner {
     }
 }
 
-/// A field of proc(5)'s `stat`, by its number there. The second field is a name that may hold anything.
-fn field<T: FromStr + Default>(stat: &str, number: usize) -> T {
-    let behind_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    behind_name.split_whitespace().nth(number - 3).and_then(|field| field.parse().ok()).unwrap_or_default()
-}
-
-/// 0 where its leader is not seen from here, as in a container.
 #[cfg(target_os = "linux")]
-fn session(stat: &str) -> u32 {
-    field(stat, 6)
+fn session(stat: Option<&Stat>) -> u32 {
+    stat.map_or(0, |stat| stat.session)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn session(_stat: &str) -> u32 {
+fn session(_: Option<&Stat>) -> u32 {
     rustix::process::getsid(None).map_or(0, |session| session.as_raw_nonzero().get().unsigned_abs())
 }
 
@@ -94,12 +87,5 @@ mod tests {
         assert_eq!(serde_json::from_str::<Owner>(&serde_json::to_string(&this).unwrap()).unwrap(), this);
         assert_eq!(this.mark, crate::host::mark());
         assert!(!owner.is_alive() && (this.is_alive() || this.started == 0));
-    }
-
-    #[test]
-    fn the_start_of_a_process_is_found_behind_whatever_its_name_is() {
-        let stat = "7 (a) b (c) S 1 7 5 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        assert_eq!((field::<u64>(stat, 22), field::<u32>(stat, 6)), (4711, 5));
-        assert_eq!(field::<u64>("nonsense", 22), 0);
     }
 }

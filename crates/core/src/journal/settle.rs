@@ -48,7 +48,7 @@ pub(super) async fn settle(
 }
 
 async fn settle_here(owner: &Owner, bygone: &Bygone) {
-    let traces = Traces { mark: owner.mark.clone(), session: owner.session, started: owner.started };
+    let traces = Traces { mark: owner.mark.clone(), session: owner.session, began: owner.started };
     let (deadline, mut looks) = (Instant::now() + PATIENCE, 0);
     loop {
         let left = at_work(&traces).await;

@@ -34,7 +34,7 @@ pub(super) async fn begin(receiver: &Receiver, header: &StreamHeader, cx: &Stage
             if !header.goes_on {
                 kept::give_up(receiver, &dataset, cx).await?;
             }
-            let kept = || Kept::part_of(&header.part.guid, &header.between, resumable);
+            let kept = || Kept::part_of(&header.part.guid, resumable);
             beside(receiver, into, &dataset, header, &kept, cx).await?;
         }
         Goal::Over(_) => in_place(receiver, &dataset, header, cx).await?,

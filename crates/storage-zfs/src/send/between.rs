@@ -23,7 +23,7 @@ pub(super) async fn check(zfs: &Zfs, layout: &Layout, raw: bool, cx: &CheckCx) -
     for part in &layout.parts {
         let snapshots = zfs.snapshots(&part.dataset).await?;
         let mut snapshots = snapshots.iter().filter(|one| !one.is_bookmark()).map(|one| one.name.as_str());
-        let (Some(one), Some(other)) = (snapshots.next(), snapshots.next_back()) else { continue };
+        let (Some(other), Some(one)) = (snapshots.next_back(), snapshots.next_back()) else { continue };
         let flags: &[_] = if raw { &["send", "-n", "-P", RAW, "-I"] } else { &["send", "-n", "-P", "-I"] };
         let (dry, host) = (zfs.run(flags, &[one, other]).await, zfs.host().name());
         // What others have destroyed meanwhile is no reason.

@@ -74,7 +74,7 @@ const RECEIVED: &str = "0000000000000002";
 
 fn roll_back(zfs: Zfs, may: bool) -> RollBack {
     let (dataset, base, base_name) = ("tb/a".to_owned(), "0000000000000001".to_owned(), "reseed-1".to_owned());
-    let (received, between, kept) = (RECEIVED.to_owned(), vec![], Kept::part_of(RECEIVED, &[], may));
+    let (received, between, kept) = (RECEIVED.to_owned(), vec![], Kept::part_of(RECEIVED, may));
     RollBack { zfs, dataset, base, base_name, received, between, target: "t".to_owned(), kept }
 }
 
@@ -109,10 +109,7 @@ async fn what_came_whole_stays_in_front_of_a_part_and_goes_without_one() {
             ("zfs set reseed:cut=0000000000000003 tb/a", ""),
         ])
     };
-    let undo = |zfs, between: &[String], may| {
-        let kept = Kept::part_of(RECEIVED, between, may);
-        RollBack { between: between.to_vec(), kept, ..roll_back(zfs, may) }
-    };
+    let undo = |zfs, between: &[String], may| RollBack { between: between.to_vec(), ..roll_back(zfs, may) };
     let between = [three, "0000000000000004".to_owned()];
     for part in ["4", "2"] {
         let (zfs, told) = copy(Some(part));
@@ -141,12 +138,12 @@ async fn what_came_whole_stays_in_front_of_a_part_and_goes_without_one() {
 async fn a_new_dataset_stays_for_what_is_kept_in_it_or_below_it() {
     for (part, acts) in [("2", &[] as &[&str]), ("3", &["zfs receive -A tb/a", "zfs destroy -r tb/a"])] {
         let (zfs, told) = copy_with_part_of(part);
-        DestroyDataset::new(&zfs, "tb/a").unless(Kept::part_of(RECEIVED, &[], true)).undo().await.unwrap();
+        DestroyDataset::new(&zfs, "tb/a").unless(Kept::part_of(RECEIVED, true)).undo().await.unwrap();
         assert_eq!(told.acts(), acts);
     }
     let list = "zfs get -Hp -r -t filesystem,volume -o name,value receive_resume_token tb";
     let (zfs, told) = recorded(&[(list, "tb\t-\ntb/a\t1-a-b-c\n"), ("zfs destroy -r tb", "")]);
-    DestroyDataset::new(&zfs, "tb").unless(Kept::part_of("9", &[], true)).undo().await.unwrap();
+    DestroyDataset::new(&zfs, "tb").unless(Kept::part_of("9", true)).undo().await.unwrap();
     assert_eq!(told.acts(), [""; 0]);
     DestroyDataset::new(&zfs, "tb").undo().await.unwrap();
     assert_eq!(told.acts(), ["zfs destroy -r tb"]);

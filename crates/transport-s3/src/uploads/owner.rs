@@ -52,9 +52,7 @@ fn boot() -> String {
 
 /// When a process began; `None` where there is none.
 fn began(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name stands in brackets and may hold anything; the 20th field behind it is the begin.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    reseed_core::host::began(pid).map(|ticks| ticks.to_string())
 }
 
 #[cfg(test)]

@@ -287,6 +287,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_argument_of_a_job_makes_others_of_the_processes_that_are_ended() {
+        let host = LocalHost::new("local", &LocalConfig::default());
+        let host: &dyn Host = &host;
+        // A process group of its own, whose number the job's argument has, as a line for a shell that reads `\n`.
+        let victim = host.spawn(&Command::script("echo $$; exec sleep 60.5").into()).await.unwrap();
+        let mut lines = tokio::io::BufReader::new(victim.stdout.unwrap());
+        let mut pid = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut lines, &mut pid).await.unwrap();
+        let pid = pid.trim();
+        let nonce = Nonce::new();
+        let script = "echo up; exec sleep 60.25";
+        let text = command(&nonce, &[words(&["sh", "-c", script, &format!("x\\n{pid} {pid} y")])]);
+        let mut job = host.spawn(&Command::new("sh").args(["-c", &text]).into()).await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(job.stdout.as_mut().unwrap(), &mut [0; 3]).await.unwrap();
+        let ended = host.output_with(gone(OnDrop::End, 50), format!("{nonce}\n").as_bytes()).await.unwrap();
+        assert_eq!(ended.exit.code(), Some(0), "{ended:?}");
+        assert!(reseed_core::host::began(pid.parse().unwrap()).is_some(), "another was ended");
+        drop(victim.handle);
+    }
+
+    #[tokio::test]
     async fn every_argument_survives_the_login_shell() {
         let nasty =
             ["", " ", "it's", "$HOME `id` $(id)", "a\nb", "!!", "\\n\\0101", "=x", "~", "*", "ü\u{1}", "-n", ";"];
